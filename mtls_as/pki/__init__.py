@@ -1,0 +1,1 @@
+"""Certificates and trust: does this certificate chain, now, to the anchors of this trust domain?"""

@@ -1,0 +1,1 @@
+"""Documents fetched from configured HTTPS URLs, bounded in size and time, and the key sets kept from them."""

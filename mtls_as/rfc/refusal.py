@@ -1,0 +1,54 @@
+"""Why a request was refused: the closed list of stable codes that logs, metrics and `cert explain` share.
+
+The list is documented for operators in `docs/reasons.md`; a test keeps both equal. Codes are never renamed.
+"""
+
+from enum import StrEnum
+
+
+class Refusal(StrEnum):
+    """A stable reason code. It goes to the log, never to the client."""
+
+    # The request itself (RFC 6749 §5.2)
+    MALFORMED_REQUEST = "malformed_request"
+    MISSING_PARAMETER = "missing_parameter"
+    REPEATED_PARAMETER = "repeated_parameter"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    REQUEST_TOO_LARGE = "request_too_large"
+
+    # Client authentication (RFC 6749 §2.3, RFC 8705 §2)
+    UNKNOWN_CLIENT = "unknown_client"
+    DISABLED_CLIENT = "disabled_client"
+    SEVERAL_AUTHENTICATION_METHODS = "several_authentication_methods"
+    WRONG_AUTHENTICATION_METHOD = "wrong_authentication_method"
+    NO_CERTIFICATE = "no_certificate"
+    SUBJECT_MISMATCH = "subject_mismatch"
+    KEY_NOT_REGISTERED = "key_not_registered"
+    REGISTERED_KEYS_UNAVAILABLE = "registered_keys_unavailable"
+
+    # The certificate and its path (RFC 5280 §6)
+    CERTIFICATE_MALFORMED = "certificate_malformed"
+    CERTIFICATE_EXPIRED = "certificate_expired"
+    CERTIFICATE_NOT_YET_VALID = "certificate_not_yet_valid"
+    UNTRUSTED_ISSUER = "untrusted_issuer"
+    BAD_SIGNATURE = "bad_signature"
+    PATH_TOO_LONG = "path_too_long"
+    NAME_CONSTRAINT_VIOLATED = "name_constraint_violated"
+    UNKNOWN_CRITICAL_EXTENSION = "unknown_critical_extension"
+    WRONG_EXTENDED_KEY_USAGE = "wrong_extended_key_usage"
+    WRONG_KEY_USAGE = "wrong_key_usage"
+    CA_CERTIFICATE_AS_LEAF = "ca_certificate_as_leaf"
+    WEAK_KEY = "weak_key"
+    WEAK_SIGNATURE = "weak_signature"
+    PATH_INVALID = "path_invalid"
+    UNKNOWN_TRUST_DOMAIN = "unknown_trust_domain"
+
+    # The grant (RFC 6749 §4, RFC 8707)
+    UNSUPPORTED_GRANT = "unsupported_grant"
+    GRANT_NOT_ALLOWED = "grant_not_allowed"
+    SCOPE_NOT_ALLOWED = "scope_not_allowed"
+    RESOURCE_NOT_ALLOWED = "resource_not_allowed"
+
+    # The server
+    INTERNAL_ERROR = "internal_error"
+    TEMPORARILY_UNAVAILABLE = "temporarily_unavailable"

@@ -1,0 +1,144 @@
+"""RFC 6749, The OAuth 2.0 Authorization Framework: error answers, form parameters and scopes.
+
+An `OAuthError` has three parts: the OAuth code and a fixed description for the client, and for the log a stable
+reason with its detail. Only `mtls_as.http.errors` turns it into an HTTP answer.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from mtls_as.rfc.refusal import Refusal
+
+MAX_FORM_BYTES: Final = 64 * 1024
+MAX_FORM_PARAMETERS: Final = 64
+
+# RFC 8707 §2 and RFC 8693 §2.1 let these two repeat; RFC 6749 §3.2 lets nothing else.
+_REPEATABLE: Final = frozenset({"resource", "audience"})
+_SCOPE_TOKEN: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+
+
+class ErrorCode(StrEnum):
+    """The `error` member of an error answer."""
+
+    INVALID_REQUEST = "invalid_request"  # RFC 6749 §5.2
+    INVALID_CLIENT = "invalid_client"  # RFC 6749 §5.2
+    INVALID_GRANT = "invalid_grant"  # RFC 6749 §5.2
+    UNAUTHORIZED_CLIENT = "unauthorized_client"  # RFC 6749 §5.2
+    UNSUPPORTED_GRANT_TYPE = "unsupported_grant_type"  # RFC 6749 §5.2
+    INVALID_SCOPE = "invalid_scope"  # RFC 6749 §5.2
+    INVALID_TARGET = "invalid_target"  # RFC 8707 §2
+    SERVER_ERROR = "server_error"  # RFC 6749 §4.1.2.1
+    TEMPORARILY_UNAVAILABLE = "temporarily_unavailable"  # RFC 6749 §4.1.2.1
+
+
+_DESCRIPTIONS: Final[Mapping[ErrorCode, str]] = MappingProxyType(
+    {
+        ErrorCode.INVALID_REQUEST: "The request is malformed, or a parameter is missing or repeated.",
+        ErrorCode.INVALID_CLIENT: "Client authentication failed.",
+        ErrorCode.INVALID_GRANT: "The grant is invalid or expired.",
+        ErrorCode.UNAUTHORIZED_CLIENT: "The client may not use this grant type.",
+        ErrorCode.UNSUPPORTED_GRANT_TYPE: "The grant type is not supported.",
+        ErrorCode.INVALID_SCOPE: "The scope is unknown, malformed or not allowed.",
+        ErrorCode.INVALID_TARGET: "The resource is unknown, not allowed or not unique.",
+        ErrorCode.SERVER_ERROR: "The server met an unexpected condition.",
+        ErrorCode.TEMPORARILY_UNAVAILABLE: "The server cannot answer now. Try again later.",
+    }
+)
+
+
+class OAuthError(Exception):
+    """A refusal in three parts (RFC 6749 §5.2): `code` and `description` are public, `refusal` and `detail` private.
+
+    `description` is fixed for each code, so that nothing about a client leaks into an answer; `detail` may quote input
+    and goes to the log alone, which escapes and cuts it.
+    """
+
+    def __init__(self, code: ErrorCode, refusal: Refusal, detail: str) -> None:
+        super().__init__(f"{code}: {refusal}: {detail}")
+        self.code = code
+        self.description = _DESCRIPTIONS[code]
+        self.refusal = refusal
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The parameters of one `application/x-www-form-urlencoded` body; empty values count as omitted (RFC 6749 §3.2)."""
+
+    _values: Mapping[str, tuple[str, ...]]
+
+    def get(self, name: str) -> str | None:
+        """The value of a parameter that may occur once, or None."""
+        values = self._values.get(name)
+        return values[0] if values else None
+
+    def require(self, name: str) -> str:
+        """The value of a parameter that must be there. Raises `OAuthError` `invalid_request`."""
+        value = self.get(name)
+        if value is None:
+            raise _invalid_request(Refusal.MISSING_PARAMETER, f"{name} is missing")
+        return value
+
+    def every(self, name: str) -> tuple[str, ...]:
+        """All values of a parameter that may repeat (`resource`, `audience`)."""
+        return self._values.get(name, ())
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
+
+def parse_form(body: bytes) -> Form:
+    """Parse a form body: UTF-8, 64 KiB and 64 parameters at most, no NUL, nothing repeated but `resource`, `audience`.
+
+    Raises `OAuthError` `invalid_request` and nothing else (RFC 6749 §3.2, appendix B).
+    """
+    if len(body) > MAX_FORM_BYTES:
+        raise _invalid_request(Refusal.REQUEST_TOO_LARGE, f"the form has {len(body)} bytes")
+    if not body:
+        return Form(MappingProxyType({}))
+    pairs = body.split(b"&", MAX_FORM_PARAMETERS)
+    if len(pairs) > MAX_FORM_PARAMETERS:
+        raise _invalid_request(Refusal.REQUEST_TOO_LARGE, f"the form has more than {MAX_FORM_PARAMETERS} parameters")
+    seen: set[str] = set()
+    values: dict[str, tuple[str, ...]] = {}
+    for pair in pairs:
+        raw_name, _, raw_value = pair.partition(b"=")
+        name, value = _decode(raw_name), _decode(raw_value)
+        if name in seen and name not in _REPEATABLE:
+            raise _invalid_request(Refusal.REPEATED_PARAMETER, f"{name} is repeated")
+        seen.add(name)
+        if value:
+            values[name] = (*values.get(name, ()), value)
+    return Form(MappingProxyType(values))
+
+
+def parse_scope(text: str) -> tuple[str, ...]:
+    """Split a scope into its tokens, each once, in the order given (RFC 6749 §3.3). Raises `ValueError`."""
+    tokens = text.split(" ")
+    if not all(_SCOPE_TOKEN.fullmatch(token) for token in tokens):
+        raise ValueError("a scope is one or more tokens of printable ASCII, separated by single spaces")
+    return tuple(dict.fromkeys(tokens))
+
+
+def format_scope(tokens: Iterable[str]) -> str:
+    """The wire form of scope tokens (RFC 6749 §3.3)."""
+    return " ".join(tokens)
+
+
+def _decode(raw: bytes) -> str:
+    try:
+        text = unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8")
+    except UnicodeDecodeError:
+        raise _invalid_request(Refusal.MALFORMED_REQUEST, "the form is not UTF-8") from None
+    if "\0" in text:
+        raise _invalid_request(Refusal.MALFORMED_REQUEST, "the form holds a NUL")
+    return text
+
+
+def _invalid_request(refusal: Refusal, detail: str) -> OAuthError:
+    return OAuthError(ErrorCode.INVALID_REQUEST, refusal, detail)
