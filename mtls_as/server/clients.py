@@ -1,0 +1,106 @@
+"""Registered clients: the metadata of the standards, plus what this server decides about each client."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from mtls_as.rfc.rfc7591_client_metadata import (
+    METADATA_MEMBERS,
+    ClientMetadata,
+    ClientMetadataError,
+    MemberReader,
+    TlsClientAuth,
+    format_client_metadata,
+    read_client_metadata,
+)
+
+ACCESS_TOKEN_LIFETIMES: Final = range(10, 86_400 + 1)
+"""The lifetimes, in seconds, that an access token may be given."""
+CLIENT_MEMBERS: Final = ("client_id", "trust", "access_token_lifetime", "enabled", *METADATA_MEMBERS)
+
+_CLIENT_ID: Final = re.compile(r"[\x21-\x7e]{1,256}")
+
+
+class ClientSource(StrEnum):
+    """Where a client is registered; only stored ones can be changed while the server runs."""
+
+    CONFIGURATION = "configuration"
+    STORAGE = "storage"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """A registered client. One that names no trust domain where it needs one cannot be made: `ClientMetadataError`."""
+
+    client_id: str
+    """1 to 256 printable ASCII characters without spaces (RFC 6749 appendix A.1, without the space)."""
+    metadata: ClientMetadata
+    trust: str | None
+    """The trust domain its certificates must chain to; None for self-signed certificates, which chain to nothing."""
+    access_token_lifetime: int | None = None
+    """Seconds, or None for the server's own."""
+    enabled: bool = True
+    source: ClientSource
+
+    def __post_init__(self) -> None:
+        problems = [
+            ("client_id", _client_id_problem(self.client_id)),
+            ("trust", _trust_problem(self.trust, self.metadata)),
+        ]
+        found = [(member, problem) for member, problem in problems if problem]
+        if found:
+            raise ClientMetadataError(found)
+
+
+def parse_client(members: Mapping[str, object], source: ClientSource) -> Client:
+    """Read a registration: the members of `CLIENT_MEMBERS`, with JSON types (RFC 7591 §2, and this server's own).
+
+    Raises `ClientMetadataError`, which holds every problem, and nothing else. The caller must still check that the
+    trust domain exists and that some resource knows the scopes.
+    """
+    reader = MemberReader(members, CLIENT_MEMBERS)
+    client_id = reader.text("client_id", required=True)
+    if client_id is not None and (problem := _client_id_problem(client_id)):
+        reader.problem("client_id", problem)
+    trust = reader.text("trust")
+    lifetime = reader.whole_number("access_token_lifetime", ACCESS_TOKEN_LIFETIMES)
+    enabled = reader.flag("enabled", default=True)
+    metadata = read_client_metadata(reader)
+    trust_is_readable = trust is not None or not reader.has("trust")
+    if metadata and trust_is_readable and (problem := _trust_problem(trust, metadata)):
+        reader.problem("trust", problem)
+    if reader.problems or client_id is None or metadata is None:
+        raise ClientMetadataError(reader.problems)
+    return Client(
+        client_id=client_id,
+        metadata=metadata,
+        trust=trust,
+        access_token_lifetime=lifetime,
+        enabled=enabled,
+        source=source,
+    )
+
+
+def format_client(client: Client) -> dict[str, object]:
+    """The members that `parse_client` reads back to the same client; JSON types only."""
+    members: dict[str, object] = {"client_id": client.client_id}
+    if client.trust is not None:
+        members["trust"] = client.trust
+    if client.access_token_lifetime is not None:
+        members["access_token_lifetime"] = client.access_token_lifetime
+    members["enabled"] = client.enabled
+    return members | format_client_metadata(client.metadata)
+
+
+def _client_id_problem(client_id: str) -> str | None:
+    if _CLIENT_ID.fullmatch(client_id):
+        return None
+    return "must be 1 to 256 printable ASCII characters without spaces"
+
+
+def _trust_problem(trust: str | None, metadata: ClientMetadata) -> str | None:
+    if isinstance(metadata.authentication, TlsClientAuth):
+        return None if trust else "is missing: name the trust domain that this client's certificates chain to"
+    return None if trust is None else "must not be given: self-signed certificates chain to no trust domain"

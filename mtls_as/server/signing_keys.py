@@ -1,0 +1,145 @@
+"""The keys that sign access tokens, and their rotation without a token that nobody can verify.
+
+A key's state follows from times alone, so that every node agrees on it without being told:
+
+    rotate at t            switch = t + publish_ahead               switch + overlap
+    ────┼──────────────────────────┼───────────────────────────────────────┼──────▶
+    old │ active                   │ retired: published, signs nothing     │ gone
+    new │ next: published only     │ active                                │ active
+
+Resource servers meet the new key before the first token it signs, and keep the old one until the last token it signed
+has ended: `overlap` is at least the longest lifetime of a token plus the time for which anybody may work with an older
+key set. A rotation that switches before a key still waiting to sign (an emergency, `publish_ahead=0`) takes that key's
+place: the waiting key ends when it would have begun, and never signs.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as generate_ec_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa_key
+
+from mtls_as.rfc.rfc7517_jwk import public_jwk, thumbprint
+
+PrivateKey = EllipticCurvePrivateKey | RSAPrivateKey | Ed25519PrivateKey
+
+_RSA_BITS: Final = 3072  # 128 bits of security, like the other two (NIST SP 800-57 part 1 table 2)
+
+
+class NoSigningKey(Exception):  # noqa: N818 - it says what is missing, as the callers read it
+    """No key of this algorithm may sign at this time."""
+
+
+class KeyState(StrEnum):
+    """What a signing key does at a time."""
+
+    NEXT = "next"
+    ACTIVE = "active"
+    RETIRED = "retired"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKey:
+    """One signing key. All times are seconds since the epoch."""
+
+    kid: str
+    """The key's RFC 7638 thumbprint."""
+    algorithm: str
+    """`ES256`, `PS256` or `EdDSA`."""
+    private_key: PrivateKey = field(repr=False, compare=False)
+    created_at: float
+    activates_at: float
+    expires_at: float | None = None
+    """When it leaves the key set; None as long as nothing takes its place."""
+
+    def is_gone(self, at: float) -> bool:
+        return self.expires_at is not None and at >= self.expires_at
+
+    def has_begun(self, at: float) -> bool:
+        """It signs at this time, unless a later key does."""
+        return self.activates_at <= at and not self.is_gone(at)
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKeys:
+    """All keys of the server."""
+
+    keys: tuple[SigningKey, ...] = ()
+
+    def active(self, algorithm: str, at: float) -> SigningKey:
+        """The one key of this algorithm that signs at this time: the latest that has begun. Raises `NoSigningKey`."""
+        key = _latest(key for key in self.keys if key.algorithm == algorithm and key.has_begun(at))
+        if key is None:
+            raise NoSigningKey(f"there is no {algorithm} key that signs now; make one with: mtls-as keys rotate")
+        return key
+
+    def state(self, key: SigningKey, at: float) -> KeyState:
+        """What one of these keys does at this time."""
+        if key.is_gone(at):
+            return KeyState.GONE
+        if at < key.activates_at:
+            return KeyState.NEXT
+        return KeyState.ACTIVE if self.active(key.algorithm, at).kid == key.kid else KeyState.RETIRED
+
+    def published(self, at: float) -> dict[str, object]:
+        """The JWK Set of every key that is not gone: next, active and retired (RFC 7517 §5)."""
+        alive = [key for key in self.keys if not key.is_gone(at)]
+        return {"keys": [public_jwk(k.private_key.public_key(), kid=k.kid, algorithm=k.algorithm) for k in alive]}
+
+
+def generate_signing_key(algorithm: str, *, created_at: float, activates_at: float) -> SigningKey:
+    """A new key: P-256 for `ES256`, RSA 3072 for `PS256`, Ed25519 for `EdDSA`. Raises `ValueError` for another."""
+    private_key: PrivateKey
+    match algorithm:
+        case "ES256":
+            private_key = generate_ec_key(SECP256R1())
+        case "PS256":
+            private_key = generate_rsa_key(public_exponent=65537, key_size=_RSA_BITS)
+        case "EdDSA":
+            private_key = Ed25519PrivateKey.generate()
+        case _:
+            raise ValueError(f"no signing key can be made for the algorithm {algorithm}")
+    return SigningKey(
+        kid=thumbprint(private_key.public_key()),
+        algorithm=algorithm,
+        private_key=private_key,
+        created_at=created_at,
+        activates_at=activates_at,
+    )
+
+
+def rotate(
+    keys: SigningKeys, algorithm: str, *, at: float, publish_ahead: float, overlap: float
+) -> tuple[SigningKey, tuple[SigningKey, ...]]:
+    """A new key that signs from `at + publish_ahead` on, and the existing keys whose end this changes.
+
+    Both durations are seconds, not negative: `ValueError`. Where no key signs now, the new one signs at once.
+    """
+    if publish_ahead < 0 or overlap < 0:
+        raise ValueError("publish_ahead and overlap are not negative")
+    mine = [key for key in keys.keys if key.algorithm == algorithm and not key.is_gone(at)]
+    switch = at + publish_ahead if any(key.has_begun(at) for key in mine) else at
+    withdrawn = [key for key in mine if key.activates_at > at and key.activates_at >= switch]
+    predecessor = _latest(key for key in mine if key not in withdrawn and key.has_begun(max(at, key.activates_at)))
+    changed = []
+    for key in mine:
+        end = key.expires_at
+        if key in withdrawn:
+            end = key.activates_at
+        elif key is predecessor or end is None:
+            end = switch + overlap
+        if end != key.expires_at:
+            changed.append(replace(key, expires_at=end))
+    return generate_signing_key(algorithm, created_at=at, activates_at=switch), tuple(changed)
+
+
+def _latest(keys: Iterable[SigningKey]) -> SigningKey | None:
+    """The one that began last; of several that began together, the one that nothing has replaced."""
+    return max(keys, key=lambda key: (key.activates_at, key.expires_at or math.inf, key.kid), default=None)
