@@ -3,15 +3,46 @@
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from mtls_as.pki.trust_domains import TrustDomains
+from mtls_as.remote.key_sets import RemoteKeySet
 from mtls_as.server.clients import Client
+from mtls_as.server.signing_keys import SigningKeys
 
 Clock = Callable[[], float]
 """Seconds since the epoch, as `time.time`."""
+
+
+class StorageUnavailable(Exception):
+    """The storage behind a port cannot answer now; the message says why, for the log."""
 
 
 class ClientFinder(Protocol):
     """Finds registered clients for the token path; answers from memory in the steady state."""
 
     def find(self, client_id: str) -> Awaitable[Client | None]:
-        """The client, enabled or not, or None. Raises `mtls_as.server.errors.StorageUnavailable`."""
+        """The client, enabled or not, or None. Raises `OAuthError` `temporarily_unavailable` when it cannot tell."""
+        ...
+
+
+class TrustSource(Protocol):
+    """The trust domains in force; a reload swaps them whole."""
+
+    def current(self) -> TrustDomains:
+        """The set in force now. A request that began on it may end on it."""
+        ...
+
+
+class SigningKeySource(Protocol):
+    """The signing keys in force."""
+
+    def current(self) -> SigningKeys:
+        """The set in force now."""
+        ...
+
+
+class RemoteKeySets(Protocol):
+    """Key sets behind the `jwks_uri` of registered clients, each cached and limited on its own."""
+
+    def at(self, url: str) -> RemoteKeySet:
+        """The key set of a registered URL."""
         ...

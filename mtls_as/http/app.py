@@ -1,0 +1,83 @@
+"""The Quart applications, one for each listener: which paths it has, and which function answers them."""
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from quart import Blueprint, Quart, Response, request
+from werkzeug.exceptions import HTTPException
+
+from mtls_as.http.answers import json_response
+from mtls_as.http.errors import as_oauth_error, error_response, http_exception_response
+from mtls_as.http.token import answer_token_request
+from mtls_as.rfc.rfc6749_framework import MAX_FORM_BYTES
+from mtls_as.rfc.rfc8414_metadata import metadata_url
+from mtls_as.server.endpoints.metadata import MetadataEndpoint
+from mtls_as.server.endpoints.token import TokenEndpoint
+from mtls_as.server.events import EventSink, RequestEvent
+from mtls_as.server.ports import Clock, SigningKeySource
+
+JWKS_MAX_AGE_SECONDS: Final = 300
+_PUBLIC_CACHING: Final = {"Cache-Control": f"public, max-age={JWKS_MAX_AGE_SECONDS}"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoints:
+    """What the routes call."""
+
+    token: TokenEndpoint
+    metadata: MetadataEndpoint
+    signing_keys: SigningKeySource
+    clock: Clock
+    emit: EventSink
+
+
+def create_mtls_app(endpoints: Endpoints) -> Quart:
+    """The application of the listener that asks for certificates."""
+    app = create_public_app(endpoints)
+    routes = Blueprint("mtls", __name__, url_prefix=_path(endpoints.metadata.mtls_url))
+
+    @routes.post("/token")
+    async def token() -> Response:
+        return await answer_token_request(request, endpoints.token, clock=endpoints.clock, emit=endpoints.emit)
+
+    app.register_blueprint(routes)
+    return app
+
+
+def create_public_app(endpoints: Endpoints) -> Quart:
+    """The application of the listener that never asks for a certificate: the documents that anybody may read."""
+    app = Quart("mtls_as", static_folder=None, template_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_FORM_BYTES
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    metadata = endpoints.metadata
+    prefixes = dict.fromkeys(_path(url) for url in (metadata.mtls_url, metadata.public_url) if url is not None)
+
+    @app.get(urlsplit(metadata_url(metadata.issuer)).path)
+    async def authorization_server_metadata() -> Response:
+        return json_response(metadata.answer(), headers=_PUBLIC_CACHING)
+
+    async def jwks() -> Response:
+        document = endpoints.signing_keys.current().published(endpoints.clock())
+        return json_response(document, headers=_PUBLIC_CACHING, content_type="application/jwk-set+json")
+
+    for prefix in prefixes:
+        app.add_url_rule(f"{prefix}/jwks", f"jwks at {prefix}", jwks, methods=["GET"])
+
+    @app.errorhandler(HTTPException)
+    async def no_route(exception: HTTPException) -> Response:
+        return http_exception_response(exception)
+
+    @app.errorhandler(Exception)
+    async def unforeseen(exception: Exception) -> Response:
+        error = as_oauth_error(exception)
+        event = RequestEvent(endpoint=request.path, peer=request.remote_addr)
+        event.refuse(error)
+        endpoints.emit(event)
+        return error_response(error, has_authorization_header=False)
+
+    return app
+
+
+def _path(url: str) -> str:
+    return urlsplit(url).path.rstrip("/")

@@ -1,0 +1,51 @@
+"""The bridge from refusals to HTTP: the only place that turns an `OAuthError` into status, headers and JSON."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from quart import Response
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from mtls_as.http.answers import json_response
+from mtls_as.rfc.refusal import Refusal
+from mtls_as.rfc.rfc6749_framework import ErrorCode, OAuthError
+
+# RFC 6749 §5.2: 400 unless stated otherwise; 401 for a failed client authentication.
+_STATUS: Final[Mapping[ErrorCode, int]] = MappingProxyType(
+    {
+        ErrorCode.INVALID_CLIENT: 401,
+        ErrorCode.SERVER_ERROR: 500,
+        ErrorCode.TEMPORARILY_UNAVAILABLE: 503,
+    }
+)
+_RETRY_AFTER_SECONDS: Final = 5
+
+
+def error_response(error: OAuthError, *, has_authorization_header: bool) -> Response:
+    """The answer of RFC 6749 §5.2; `error.refusal` and `error.detail` stay here."""
+    headers = {"Cache-Control": "no-store"}
+    if error.code is ErrorCode.INVALID_CLIENT and has_authorization_header:
+        headers["WWW-Authenticate"] = 'Basic realm="token endpoint"'  # RFC 6749 §5.2: the scheme that was tried
+    if error.code is ErrorCode.TEMPORARILY_UNAVAILABLE:
+        headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
+    status = 413 if error.refusal is Refusal.REQUEST_TOO_LARGE else _STATUS.get(error.code, 400)
+    return json_response({"error": error.code, "error_description": error.description}, status=status, headers=headers)
+
+
+def http_exception_response(exception: HTTPException) -> Response:
+    """The answer where no route was reached: no such path, wrong method, too large a body."""
+    headers = {"Cache-Control": "no-store"}
+    headers |= {name: value for name, value in exception.get_headers() if name in {"Allow", "Retry-After"}}
+    description = f"{exception.code} {exception.name}."
+    status = exception.code or 400
+    return json_response({"error": "invalid_request", "error_description": description}, status=status, headers=headers)
+
+
+def as_oauth_error(exception: Exception) -> OAuthError:
+    """Any exception as a refusal: what was not foreseen is `server_error`, its text withheld from the client."""
+    if isinstance(exception, OAuthError):
+        return exception
+    if isinstance(exception, RequestEntityTooLarge):
+        return OAuthError(ErrorCode.INVALID_REQUEST, Refusal.REQUEST_TOO_LARGE, "the body is too large")
+    return OAuthError(ErrorCode.SERVER_ERROR, Refusal.INTERNAL_ERROR, f"{type(exception).__name__}: {exception}")

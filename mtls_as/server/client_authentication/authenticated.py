@@ -1,0 +1,29 @@
+"""What a request brings to authenticate its client, and the proof that it did."""
+
+from dataclasses import dataclass, field
+
+from mtls_as.pki.presented import PresentedCertificate
+from mtls_as.rfc.rfc6749_framework import Form
+from mtls_as.server.clients import Client
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthenticationRequest:
+    """The parts of a request that can authenticate a client.
+
+    `certificate` is what the TLS layer saw: its key was proven on this connection, nothing else about it is verified.
+    """
+
+    form: Form = field(repr=False)
+    has_authorization_header: bool
+    certificate: PresentedCertificate | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthenticatedClient:
+    """A registered, enabled client that proved who it is; made by `ClientAuthenticator` alone."""
+
+    client: Client
+    method: str
+    certificate: PresentedCertificate | None

@@ -1,0 +1,77 @@
+"""The token endpoint (RFC 6749 §3.2), as five steps; each takes only what the step before proved."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mtls_as.pki.presented import PresentedCertificate
+from mtls_as.rfc.refusal import Refusal
+from mtls_as.rfc.rfc6749_framework import ErrorCode, OAuthError, format_scope, parse_form
+from mtls_as.rfc.rfc8705_mtls import x5t_s256
+from mtls_as.server.access_tokens import AccessTokenIssuer, IssuedToken
+from mtls_as.server.client_authentication.authenticated import AuthenticatedClient, AuthenticationRequest
+from mtls_as.server.client_authentication.authenticator import ClientAuthenticator
+from mtls_as.server.events import RequestEvent
+from mtls_as.server.grants.grant import Grant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRequest:
+    """A request to the token endpoint. `certificate` is the one whose key this connection proved, `at` epoch seconds."""
+
+    body: bytes = field(repr=False)
+    has_authorization_header: bool
+    certificate: PresentedCertificate | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenEndpoint:
+    """Authenticates the client, runs its grant and issues the token."""
+
+    authenticator: ClientAuthenticator
+    grants: Mapping[str, Grant]
+    issuer: AccessTokenIssuer
+
+    async def answer(self, request: TokenRequest, event: RequestEvent) -> dict[str, object]:
+        """The successful answer of RFC 6749 §5.1. Notes in `event` what became known. Raises `OAuthError`."""
+        if request.certificate is not None:
+            event.certificate_thumbprint = x5t_s256(request.certificate.leaf.der)
+        form = parse_form(request.body)  # (1)
+        event.unverified_client_id = form.get("client_id")
+        event.grant_type = form.get("grant_type")
+        grant_type = form.require("grant_type")
+        authenticated = await self.authenticator.authenticate(  # (2)
+            AuthenticationRequest(
+                form=form,
+                has_authorization_header=request.has_authorization_header,
+                certificate=request.certificate,
+                at=request.at,
+            )
+        )
+        event.client_id = authenticated.client.client_id
+        event.authentication_method = authenticated.method
+        grant = self._grant(grant_type, authenticated)  # (3)
+        authorization = grant.authorize(authenticated, form)  # (4)
+        issued = self.issuer.issue(authenticated, authorization, at=request.at)  # (5)
+        event.scope, event.resource = format_scope(issued.scope), authorization.resource
+        event.token_id = issued.token_id
+        return _answer(issued)
+
+    def _grant(self, grant_type: str, authenticated: AuthenticatedClient) -> Grant:
+        grant = self.grants.get(grant_type)
+        if grant is None:
+            detail = f"{grant_type} is not a grant type of this server"
+            raise OAuthError(ErrorCode.UNSUPPORTED_GRANT_TYPE, Refusal.UNSUPPORTED_GRANT, detail)
+        if grant_type not in authenticated.client.metadata.grant_types:
+            detail = f"the client is not registered for {grant_type}"
+            raise OAuthError(ErrorCode.UNAUTHORIZED_CLIENT, Refusal.GRANT_NOT_ALLOWED, detail)
+        return grant
+
+
+def _answer(issued: IssuedToken) -> dict[str, object]:
+    return {
+        "access_token": issued.access_token,
+        "token_type": "Bearer",
+        "expires_in": issued.expires_in,
+        "scope": format_scope(issued.scope),
+    }

@@ -1,0 +1,50 @@
+"""One event per request: filled in as the request proceeds, emitted once; log, metrics and audit read the same words."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mtls_as.rfc.refusal import Refusal
+from mtls_as.rfc.rfc6749_framework import OAuthError
+
+
+class Outcome(StrEnum):
+    """How a request ended."""
+
+    ANSWERED = "answered"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+@dataclass(slots=True, kw_only=True)
+class RequestEvent:
+    """What happened in one request. `detail` is private: it may quote input, which whoever writes it escapes and cuts."""
+
+    endpoint: str
+    peer: str | None = None
+    unverified_client_id: str | None = None
+    client_id: str | None = None
+    authentication_method: str | None = None
+    certificate_thumbprint: str | None = None
+    """The `x5t#S256` of the certificate on the connection (RFC 8705 §3.1)."""
+    grant_type: str | None = None
+    scope: str | None = None
+    resource: str | None = None
+    token_id: str | None = None
+    outcome: Outcome = Outcome.ANSWERED
+    error: str | None = None
+    refusal: Refusal | None = None
+    detail: str | None = None
+    latency_seconds: float | None = None
+
+    def refuse(self, error: OAuthError) -> None:
+        """Record a refusal with its private reason."""
+        internal = error.refusal in {Refusal.INTERNAL_ERROR, Refusal.TEMPORARILY_UNAVAILABLE}
+        self.outcome = Outcome.FAILED if internal else Outcome.REFUSED
+        self.error = error.code
+        self.refusal = error.refusal
+        self.detail = error.detail
+
+
+EventSink = Callable[[RequestEvent], None]
+"""Takes each event once, at the end of its request. Must neither raise nor block."""

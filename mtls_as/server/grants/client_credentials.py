@@ -1,0 +1,20 @@
+"""The client credentials grant (RFC 6749 §4.4): the client asks for itself."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from mtls_as.rfc.rfc6749_framework import Form
+from mtls_as.server.client_authentication.authenticated import AuthenticatedClient
+from mtls_as.server.policy import Authorization, Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientCredentialsGrant:
+    """Scope and resource are all there is to decide."""
+
+    grant_type: ClassVar[str] = "client_credentials"
+    policy: Policy
+
+    def authorize(self, authenticated: AuthenticatedClient, form: Form) -> Authorization:
+        """What the client may have of what it asks for. Raises `OAuthError` `invalid_scope` or `invalid_target`."""
+        return self.policy.authorize(authenticated.client, form)

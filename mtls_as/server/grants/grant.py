@@ -1,0 +1,20 @@
+"""What a grant is: a name, and what it makes of an authenticated client's request."""
+
+from typing import Protocol
+
+from mtls_as.rfc.rfc6749_framework import Form
+from mtls_as.server.client_authentication.authenticated import AuthenticatedClient
+from mtls_as.server.policy import Authorization
+
+
+class Grant(Protocol):
+    """A grant type of the token endpoint."""
+
+    @property
+    def grant_type(self) -> str:
+        """The value of `grant_type` that selects it."""
+        ...
+
+    def authorize(self, authenticated: AuthenticatedClient, form: Form) -> Authorization:
+        """What the token may allow. Raises `OAuthError`."""
+        ...

@@ -1,0 +1,210 @@
+"""The composition root: the only module that names every concrete class.
+
+`load` builds everything that a node needs from its configuration, and checks it whole, before any socket is bound.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import signal
+import ssl
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from socket import socket
+from typing import Final, Generic, TypeVar
+
+from mtls_as.config import ConfigurationError, Settings, load_settings
+from mtls_as.http.app import Endpoints, create_mtls_app, create_public_app
+from mtls_as.observability.event_log import EventLog
+from mtls_as.pki.trust_domains import TrustDomains
+from mtls_as.remote.documents import DocumentFetcher
+from mtls_as.remote.key_sets import RemoteKeySet
+from mtls_as.server.access_tokens import AccessTokenIssuer
+from mtls_as.server.client_authentication.authenticator import ClientAuthenticator
+from mtls_as.server.client_directory import ClientDirectory
+from mtls_as.server.endpoints.metadata import MetadataEndpoint
+from mtls_as.server.endpoints.token import TokenEndpoint
+from mtls_as.server.events import EventSink
+from mtls_as.server.grants.client_credentials import ClientCredentialsGrant
+from mtls_as.server.policy import Policy
+from mtls_as.server.ports import Clock, StorageUnavailable
+from mtls_as.server.signing_keys import SigningKeys
+from mtls_as.storage import Storage, open_storage
+from mtls_as.tls import Listener, ServerCredentials, Timeouts, bind_listeners, run_workers, serve_listeners
+
+CHANGE_POLL_SECONDS: Final = 1.0
+MAX_REMOTE_KEY_SETS: Final = 1_000
+
+_diagnostics = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class Current(Generic[_T]):
+    """A value that is swapped whole, for readers that ask for it at each use."""
+
+    value: _T
+
+    def current(self) -> _T:
+        return self.value
+
+
+class RemoteKeySetPool:
+    """The key sets behind the `jwks_uri` of registered clients: one for each URL, the most recently used ones kept."""
+
+    def __init__(self, fetcher: DocumentFetcher, *, clock: Clock) -> None:
+        self._fetcher = fetcher
+        self._clock = clock
+        self._sets: OrderedDict[str, RemoteKeySet] = OrderedDict()
+
+    def at(self, url: str) -> RemoteKeySet:
+        """The key set of a registered URL."""
+        key_set = self._sets.get(url)
+        if key_set is None:
+            key_set = self._sets[url] = RemoteKeySet(url, self._fetcher, clock=self._clock)
+            if len(self._sets) > MAX_REMOTE_KEY_SETS:
+                self._sets.popitem(last=False)
+        self._sets.move_to_end(url)
+        return key_set
+
+
+@dataclass(slots=True, kw_only=True)
+class Node:
+    """One running authorization server: what it stands on, and the applications of its listeners."""
+
+    settings: Settings
+    storage: Storage
+    signing_keys: Current[SigningKeys]
+    trust: Current[TrustDomains]
+    clients: ClientDirectory
+    endpoints: Endpoints
+    credentials: ServerCredentials
+    _revision: int = field(default=-1, init=False)
+
+    def listeners(self) -> list[Listener]:
+        """The listeners of the configuration, each with its application."""
+        configured = self.settings.listeners
+        mtls = Listener(
+            name="mtls", bind=configured.mtls.bind, app=create_mtls_app(self.endpoints), request_certificate=True
+        )
+        if configured.public is None:
+            return [mtls]
+        public = Listener(
+            name="public",
+            bind=configured.public.bind,
+            app=create_public_app(self.endpoints),
+            request_certificate=False,
+        )
+        return [mtls, public]
+
+    async def follow_changes(self) -> None:
+        """Take over what other processes write to the storage, until cancelled."""
+        while True:
+            await asyncio.sleep(CHANGE_POLL_SECONDS)
+            try:
+                await self.refresh()
+            except StorageUnavailable as error:
+                _diagnostics.warning("the storage does not answer, the last known state stays in force: %s", error)
+
+    async def refresh(self) -> None:
+        """Read keys and forget cached clients if the storage has changed. Raises `StorageUnavailable`."""
+        revision = await self.storage.revision()
+        if revision != self._revision:
+            self.signing_keys.value = SigningKeys(await self.storage.signing_keys.all())
+            self.clients.forget()
+            self._revision = revision
+
+
+@contextlib.asynccontextmanager
+async def open_node(settings: Settings, *, emit: EventSink, clock: Clock = time.time) -> AsyncIterator[Node]:
+    """Build a node: every file is read and every cross-check made. Raises what `STARTUP_ERRORS` lists."""
+    credentials = ServerCredentials.load(settings.tls.certificate, settings.tls.private_key)
+    trust = Current(TrustDomains.load(settings.trust_domains, base=settings.folder))
+    storage = open_storage(settings.storage.url, encryption_key=settings.storage.read_encryption_key(), clock=clock)
+    fetcher = DocumentFetcher(ssl_context=ssl.create_default_context())
+    try:
+        clients = ClientDirectory({client.client_id: client for client in settings.clients}, storage.clients.find)
+        signing_keys = Current(SigningKeys(()))
+        endpoints = _endpoints(settings, clients, trust, signing_keys, fetcher, emit=emit, clock=clock)
+        node = Node(
+            settings=settings,
+            storage=storage,
+            signing_keys=signing_keys,
+            trust=trust,
+            clients=clients,
+            endpoints=endpoints,
+            credentials=credentials,
+        )
+        await node.refresh()
+        signing_keys.value.active(settings.tokens.algorithm, clock())
+        await _refuse_double_registrations(settings, storage)
+        yield node
+    finally:
+        await fetcher.aclose()
+        await storage.close()
+
+
+def _endpoints(
+    settings: Settings,
+    clients: ClientDirectory,
+    trust: Current[TrustDomains],
+    signing_keys: Current[SigningKeys],
+    fetcher: DocumentFetcher,
+    *,
+    emit: EventSink,
+    clock: Clock,
+) -> Endpoints:
+    grants = [ClientCredentialsGrant(policy=Policy.of(settings.resources, lifetime=settings.tokens.lifetime))]
+    token = TokenEndpoint(
+        authenticator=ClientAuthenticator(
+            clients=clients, trust=trust, remote_key_sets=RemoteKeySetPool(fetcher, clock=clock)
+        ),
+        grants={grant.grant_type: grant for grant in grants},
+        issuer=AccessTokenIssuer(
+            issuer=settings.issuer,
+            algorithm=settings.tokens.algorithm,
+            signing_keys=signing_keys,
+            new_token_id=partial(secrets.token_urlsafe, 16),
+        ),
+    )
+    public = settings.listeners.public
+    metadata = MetadataEndpoint(
+        issuer=settings.issuer,
+        mtls_url=settings.listeners.mtls.url,
+        public_url=public.url if public else None,
+        grant_types=tuple(grant.grant_type for grant in grants),
+        scopes=tuple(dict.fromkeys(scope for resource in settings.resources for scope in resource.scopes)),
+    )
+    return Endpoints(token=token, metadata=metadata, signing_keys=signing_keys, clock=clock, emit=emit)
+
+
+async def _refuse_double_registrations(settings: Settings, storage: Storage) -> None:
+    for client in settings.clients:
+        if await storage.clients.find(client.client_id) is not None:
+            problem = f"the client {client.client_id} is declared here and stored in the database too; delete one of them"
+            raise ConfigurationError(f"{settings.path}: {problem}")
+
+
+async def check(settings: Settings) -> None:
+    """Build everything once and drop it. Raises what `STARTUP_ERRORS` lists."""
+    async with open_node(settings, emit=lambda event: None):
+        pass
+
+
+def serve(path: Path) -> None:
+    """Serve the configuration file `path` until SIGTERM or SIGINT: check all, bind all, and only then start."""
+    settings = load_settings(path)
+    asyncio.run(check(settings))
+    listeners = _bind_only(settings)
+    sockets = bind_listeners(listeners)
+    run_workers(settings.server.workers, sockets, partial(_work, path))
+
+
+def _work(path: Path, sockets: list[socket]) -> None:
+    asyncio.run(_serve_node(load_settings(path), sockets))
