@@ -1,0 +1,32 @@
+"""RFC 4648 §5, base64url without padding (as RFC 7515 §2 uses it), canonical: each value has one spelling."""
+
+import binascii
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import Final
+
+_ALPHABET: Final = re.compile(rb"[A-Za-z0-9_-]*")
+# By the length modulo 4: the last characters whose unused bits are zero (RFC 4648 §3.5); a remainder of 1 has none.
+_LAST: Final = {2: b"AQgw", 3: b"AEIMQUYcgkosw048"}
+_PADDING: Final = (b"", b"===", b"==", b"=")
+
+
+class Base64URLError(ValueError):
+    """The text is not canonical base64url. The message quotes no input."""
+
+
+def encode_base64url(data: bytes) -> str:
+    """The base64url text of bytes, without padding."""
+    return urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def decode_base64url(text: bytes | str) -> bytes:
+    """The bytes of a base64url text; padding, white space and unused bits are refused. Raises `Base64URLError`."""
+    try:
+        octets = text.encode("ascii") if isinstance(text, str) else text
+        remainder = len(octets) % 4
+        if _ALPHABET.fullmatch(octets) and (remainder == 0 or octets[-1] in _LAST[remainder]):
+            return urlsafe_b64decode(octets + _PADDING[remainder])
+    except (UnicodeError, KeyError, binascii.Error):
+        pass
+    raise Base64URLError("the text is not canonical base64url")

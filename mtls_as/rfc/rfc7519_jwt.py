@@ -1,0 +1,183 @@
+"""RFC 7519, JSON Web Tokens in the compact form of RFC 7515 §7.1, under the rules of RFC 8725.
+
+The only importer of PyJWT, whose algorithm objects sign and check. The token's shape and header are read here, because
+this project refuses most of what the standards allow there: no `none`, no symmetric algorithm, no key or URL taken from
+a header, no critical extension.
+"""
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from jwt.algorithms import Algorithm, ECAlgorithm, OKPAlgorithm, RSAPSSAlgorithm
+
+from mtls_as.rfc.rfc4648_base64url import Base64URLError, decode_base64url, encode_base64url
+from mtls_as.rfc.rfc7517_jwk import JWK, MIN_RSA_BITS, JWKSet, PublicKey
+from mtls_as.rfc.rfc8259_json import JSONError, parse_json
+
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+
+ALGORITHMS: Final = ("ES256", "PS256", "EdDSA")
+MAX_TOKEN_LENGTH: Final = 16 * 1024
+MAX_HEADER_LENGTH: Final = 1024
+
+_SHAPE: Final = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
+_IMPLEMENTATIONS: Final[Mapping[str, Algorithm]] = MappingProxyType(
+    {
+        "ES256": ECAlgorithm(ECAlgorithm.SHA256),
+        "PS256": RSAPSSAlgorithm(RSAPSSAlgorithm.SHA256),
+        "EdDSA": OKPAlgorithm(),
+    }
+)
+# Keys and URLs that a token names itself would let it choose who vouches for it (RFC 8725 §3.10); `crit` demands
+# extensions of which this project knows none (RFC 7515 §4.1.11), `b64` among them (RFC 7797); `zip` is for encryption.
+_FORBIDDEN_HEADERS: Final = frozenset({"crit", "jwk", "jku", "x5u", "x5c", "b64", "zip"})
+
+
+class JWTError(Exception):
+    """The token is not valid. The message is for the log: it may quote header values, escaped and cut."""
+
+
+class MalformedJWTError(JWTError):
+    """The token's shape, header or payload is not what this project accepts."""
+
+
+class UnknownKey(JWTError):  # noqa: N818 # the name callers were promised
+    """No key has the token's `kid`; a fresh key set may have it."""
+
+    def __init__(self, kid: str) -> None:
+        super().__init__(f"no key has the kid {_quote(kid)}")
+        self.kid = kid
+
+
+class BadSignatureError(JWTError):
+    """The signature is not by the key that the token names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedJWT:
+    """A token whose signature is good. Its claims are authentic; whether they are acceptable is still to be judged."""
+
+    header: Mapping[str, object]
+    claims: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Header:
+    members: Mapping[str, object]
+    algorithm: str
+    type: str
+    kid: str
+
+
+def sign(claims: Mapping[str, object], *, type: str, kid: str, algorithm: str, private_key: PrivateKey) -> str:  # noqa: A002 # the header's own name
+    """Sign claims as a compact JWT whose header holds `alg`, `typ` and `kid` alone (RFC 7519 §7.1).
+
+    Raises `JWTError` for a key that does not fit the algorithm, and for a token longer than `verify` accepts.
+    """
+    if algorithm not in ALGORITHMS or not _fits(algorithm, private_key.public_key()):
+        raise JWTError(f"the key does not fit the algorithm {_quote(algorithm)}")
+    header = _segment({"alg": algorithm, "typ": type, "kid": kid})
+    signing_input = f"{header}.{_segment(claims)}"
+    signature: bytes = _IMPLEMENTATIONS[algorithm].sign(signing_input.encode("ascii"), private_key)
+    token = f"{signing_input}.{encode_base64url(signature)}"
+    if len(token) > MAX_TOKEN_LENGTH or len(header) > MAX_HEADER_LENGTH:
+        raise JWTError("the token would be too long")
+    return token
+
+
+def verify(token: str, keys: JWKSet, *, type: str, algorithms: Collection[str]) -> VerifiedJWT:  # noqa: A002 # the header's own name
+    """Check a compact JWT of media type `type` (`at+jwt`) against a key set (RFC 7519 §7.2, RFC 8725 §3).
+
+    (1) shape and size, (2) header, (3) key by `kid`, (4) signature, (5) payload. Nothing of the payload is decoded
+    before the signature is good. Raises `JWTError`; its subclass `UnknownKey` says that fresh keys may help. The caller
+    must still judge every claim.
+    """
+    # (1) three segments of base64url, bounded
+    shape = _SHAPE.fullmatch(token) if len(token) <= MAX_TOKEN_LENGTH else None
+    if shape is None:
+        raise MalformedJWTError(f"the token ({len(token)} characters) is not three segments of base64url within bounds")
+    encoded_header, encoded_payload, encoded_signature = shape.groups()
+
+    # (2) a header without surprises
+    header = _parse_header(encoded_header)
+    if header.algorithm not in ALGORITHMS or header.algorithm not in algorithms:
+        raise MalformedJWTError(f"the algorithm {_quote(header.algorithm)} is not allowed")
+    if header.type != type:
+        raise MalformedJWTError(f"the type {_quote(header.type)} is not {type}")
+
+    # (3) the key, by name alone, and fit for the algorithm
+    key = keys.find(header.kid)
+    if key is None:
+        raise UnknownKey(header.kid)
+    _check_key(key, header.algorithm)
+
+    # (4) the signature
+    try:
+        signature = decode_base64url(encoded_signature)
+        signing_input = token[: -len(encoded_signature) - 1].encode("ascii")
+        genuine = _IMPLEMENTATIONS[header.algorithm].verify(signing_input, key.public_key, signature)
+    except Base64URLError as error:
+        raise MalformedJWTError(f"signature: {error}") from None
+    if not genuine:
+        raise BadSignatureError(f"the signature is not by the key {_quote(header.kid)}")
+
+    # (5) the payload, now authentic
+    return VerifiedJWT(header=header.members, claims=_parse_object(encoded_payload, "payload"))
+
+
+@lru_cache(maxsize=64)
+def _parse_header(segment: str) -> _Header:
+    """All tokens of one key share their header segment, so that in the steady state it is read from the cache."""
+    if len(segment) > MAX_HEADER_LENGTH:
+        raise MalformedJWTError(f"the header has {len(segment)} characters")
+    members = _parse_object(segment, "header")
+    forbidden = sorted(_FORBIDDEN_HEADERS.intersection(members))
+    if forbidden:
+        raise MalformedJWTError(f"the header holds {', '.join(forbidden)}")
+    algorithm, kind, kid = members.get("alg"), members.get("typ"), members.get("kid")
+    if not (isinstance(algorithm, str) and isinstance(kind, str) and isinstance(kid, str)):
+        raise MalformedJWTError("alg, typ and kid are strings, and all must be there")
+    kind = kind.lower().removeprefix("application/")  # RFC 7515 §4.1.9
+    return _Header(members=MappingProxyType(members), algorithm=algorithm, type=kind, kid=kid)
+
+
+def _parse_object(segment: str, name: str) -> dict[str, object]:
+    try:
+        value = parse_json(decode_base64url(segment))
+    except (Base64URLError, JSONError) as error:
+        raise MalformedJWTError(f"{name}: {error}") from None
+    if not isinstance(value, dict):
+        raise MalformedJWTError(f"{name}: not an object")
+    return value
+
+
+def _check_key(key: JWK, algorithm: str) -> None:
+    if key.use not in (None, "sig") or key.algorithm not in (None, algorithm) or not _fits(algorithm, key.public_key):
+        raise MalformedJWTError(f"the key {_quote(str(key.kid))} is not for {algorithm} signatures")
+
+
+def _fits(algorithm: str, key: PublicKey) -> bool:
+    """Whether the key is of the algorithm's own kind (RFC 8725 §3.1): the token never decides how a key is used."""
+    match algorithm:
+        case "ES256":
+            return isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name == "secp256r1"  # RFC 7518 §3.4
+        case "PS256":
+            return isinstance(key, rsa.RSAPublicKey) and key.key_size >= MIN_RSA_BITS  # RFC 7518 §3.5
+        case "EdDSA":
+            return isinstance(key, ed25519.Ed25519PublicKey)  # RFC 8037 §3.1; Ed448 is left out
+    return False
+
+
+def _segment(value: Mapping[str, object]) -> str:
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return encode_base64url(text.encode("utf-8"))
+
+
+def _quote(text: str) -> str:
+    return ascii(text[:80])

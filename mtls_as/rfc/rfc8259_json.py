@@ -1,0 +1,44 @@
+"""RFC 8259, JSON as this project takes it from others: one meaning for every reader, or an error.
+
+Repeated members, `NaN`, `Infinity`, lone surrogates and bytes that are not UTF-8 are refused, since two readers of such
+a document may see two different documents.
+"""
+
+import json
+from typing import Final
+
+
+class JSONError(ValueError):
+    """The bytes are not JSON of this stricter kind. The message quotes no input."""
+
+
+def parse_json(data: bytes) -> object:
+    """Parse one JSON text, UTF-8 without byte order mark. The caller has bounded its size. Raises `JSONError` alone."""
+    try:
+        text = data.decode("utf-8")
+        value: object = _DECODER.decode(text)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")  # a lone surrogate has no UTF-8 form
+    except JSONError:
+        raise
+    except UnicodeError:
+        raise JSONError("the text is not UTF-8") from None
+    except ValueError:
+        raise JSONError("the text is not JSON") from None
+    except RecursionError:
+        raise JSONError("the text is nested too deeply") from None
+    return value
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise JSONError("a member is repeated")
+    return members
+
+
+def _no_constant(_name: str) -> object:
+    raise JSONError("NaN and Infinity are not JSON")
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)

@@ -1,0 +1,109 @@
+"""RFC 8414, authorization server metadata: the document, where it stands, and the aliases of RFC 8705 §5."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import urlsplit
+
+from mtls_as.rfc.rfc3986_uri import is_https_url
+
+WELL_KNOWN: Final = "/.well-known/oauth-authorization-server"
+
+
+class MetadataError(ValueError):
+    """The issuer or its metadata breaks a rule of RFC 8414 or RFC 8705 §5. The message says which."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerMetadata:
+    """What this project reads from an authorization server's metadata. All URLs are absolute `https` URLs."""
+
+    issuer: str
+    token_endpoint: str | None
+    jwks_uri: str | None
+    mtls_endpoint_aliases: Mapping[str, str]
+
+    @property
+    def mtls_token_endpoint(self) -> str | None:
+        """Where a client with a certificate asks for tokens: the alias comes first (RFC 8705 §5)."""
+        return self.mtls_endpoint_aliases.get("token_endpoint", self.token_endpoint)
+
+
+def metadata_url(issuer: str) -> str:
+    """The URL of an issuer's metadata: the well-known path stands between host and path (RFC 8414 §3.1).
+
+    Raises `MetadataError` for an issuer that is not an `https` URL without query and fragment (§2).
+    """
+    if not is_https_url(issuer) or "?" in issuer:
+        raise MetadataError("an issuer is an https URL with a host, without query, fragment and user information")
+    parts = urlsplit(issuer)
+    return f"https://{parts.netloc}{WELL_KNOWN}{parts.path.rstrip('/')}"
+
+
+def authorization_server_metadata(
+    *,
+    issuer: str,
+    endpoints: Mapping[str, str],
+    aliases: Mapping[str, str] | None,
+    grant_types: Iterable[str],
+    token_endpoint_auth_methods: Iterable[str],
+    scopes: Iterable[str],
+    certificate_bound: bool,
+) -> dict[str, object]:
+    """The metadata document (RFC 8414 §2). `endpoints` are members and URLs (`token_endpoint`, `jwks_uri`, …).
+
+    `aliases` are the endpoints of the listener that asks for certificates (RFC 8705 §5), by the same names: each must
+    also stand in `endpoints`, end in `_endpoint` and not be the authorization endpoint, which no client calls itself.
+    Raises `MetadataError`.
+    """
+    metadata_url(issuer)
+    for name, url in (*endpoints.items(), *(aliases or {}).items()):
+        if not is_https_url(url):
+            raise MetadataError(f"{name} is not an https URL")
+    for name in aliases or ():
+        if name not in endpoints or not name.endswith("_endpoint") or name == "authorization_endpoint":
+            raise MetadataError(f"{name} cannot have an alias")
+    document: dict[str, object] = {
+        "issuer": issuer,
+        **endpoints,
+        "grant_types_supported": list(grant_types),
+        "response_types_supported": [],  # required by §2, and there is no authorization endpoint
+        "scopes_supported": list(scopes),
+        "token_endpoint_auth_methods_supported": list(token_endpoint_auth_methods),
+        "tls_client_certificate_bound_access_tokens": certificate_bound,
+    }
+    if aliases:
+        document["mtls_endpoint_aliases"] = dict(aliases)
+    return document
+
+
+def parse_metadata(document: object, *, issuer: str) -> ServerMetadata:
+    """Read a metadata document fetched for `issuer`, which it must name to the character (RFC 8414 §3.3).
+
+    Raises `MetadataError` and nothing else. The message quotes nothing of the document.
+    """
+    if not isinstance(document, dict):
+        raise MetadataError("metadata is an object")
+    if document.get("issuer") != issuer:
+        raise MetadataError("the metadata is of another issuer")
+    aliases = document.get("mtls_endpoint_aliases", {})
+    if not isinstance(aliases, dict):
+        raise MetadataError("mtls_endpoint_aliases is not an object")
+    # Aliases of names that do not end in `_endpoint` mean nothing (RFC 8705 §5).
+    urls = {name: _url(aliases, name) for name in aliases if name.endswith("_endpoint")}
+    return ServerMetadata(
+        issuer=issuer,
+        token_endpoint=_url(document, "token_endpoint"),
+        jwks_uri=_url(document, "jwks_uri"),
+        mtls_endpoint_aliases=MappingProxyType({name: url for name, url in urls.items() if url is not None}),
+    )
+
+
+def _url(members: Mapping[str, object], name: str) -> str | None:
+    value = members.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not is_https_url(value):
+        raise MetadataError(f"{name} is not an https URL")
+    return value

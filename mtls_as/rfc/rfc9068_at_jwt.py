@@ -1,0 +1,152 @@
+"""RFC 9068, the claims of JWT access tokens, with the confirmation claim of RFC 8705 §3.1."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from mtls_as.rfc import rfc8705_mtls
+from mtls_as.rfc.rfc6749_framework import format_scope, parse_scope
+
+ACCESS_TOKEN_TYPE: Final = "at+jwt"  # noqa: S105 # the media type of RFC 9068 §2.1, not a secret
+
+_FIELDS: Final = frozenset({"iss", "sub", "client_id", "aud", "scope", "iat", "exp", "jti", "cnf"})
+_LAST_SECOND: Final = 253402300799  # of the year 9999
+
+
+class ClaimsError(Exception):
+    """A claim is missing, malformed or not acceptable here. `claim` is its name; the message quotes no value."""
+
+    def __init__(self, claim: str, message: str) -> None:
+        super().__init__(f"{claim}: {message}")
+        self.claim = claim
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessTokenClaims:
+    """What an access token says (RFC 9068 §2.2). Times are epoch seconds."""
+
+    issuer: str
+    subject: str
+    client_id: str
+    audience: tuple[str, ...]
+    scope: tuple[str, ...]
+    issued_at: float
+    expires_at: float
+    jwt_id: str
+    confirmation: str | None
+    """The SHA-256 thumbprint of the certificate that the token is bound to, base64url, or None for a bearer token."""
+    other: Mapping[str, object]
+    """All further claims, under their own names."""
+
+
+def encode_claims(
+    *,
+    issuer: str,
+    subject: str,
+    client_id: str,
+    audience: Sequence[str],
+    scope: Iterable[str],
+    issued_at: int,
+    expires_at: int,
+    jwt_id: str,
+    confirmation: str | None,
+) -> dict[str, object]:
+    """The JSON members of an access token, to be signed (RFC 9068 §2.2); times are epoch seconds.
+
+    `confirmation` is the thumbprint of the certificate to bind to. An audience of one is a string, as most readers
+    expect it; an empty scope is left out.
+    """
+    members: dict[str, object] = {
+        "iss": issuer,
+        "sub": subject,
+        "client_id": client_id,
+        "aud": audience[0] if len(audience) == 1 else list(audience),
+        "iat": issued_at,
+        "exp": expires_at,
+        "jti": jwt_id,
+    }
+    if scope_text := format_scope(scope):
+        members["scope"] = scope_text
+    if confirmation is not None:
+        members["cnf"] = rfc8705_mtls.confirmation(confirmation)
+    return members
+
+
+def validate_claims(
+    claims: Mapping[str, object], *, issuer: str, audience: str, at: float, leeway: float
+) -> AccessTokenClaims:
+    """Judge the claims of a token whose signature is good (RFC 9068 §4) at a time in epoch seconds.
+
+    `iss` equals `issuer` to the character, `aud` holds `audience`, the token is neither expired nor from the future by
+    more than `leeway` seconds, every required claim is there, and `cnf`, if any, holds one certificate's thumbprint and
+    nothing else. Raises `ClaimsError` and nothing else. Whether the token's certificate is the one of the connection,
+    and whether a token without one will do, is for the caller to check.
+    """
+    if _text(claims, "iss") != issuer:
+        raise ClaimsError("iss", "is not the expected issuer")
+    audiences = _audience(claims)
+    if audience not in audiences:
+        raise ClaimsError("aud", "does not hold this resource server")
+    expires_at, issued_at = _time(claims, "exp"), _time(claims, "iat")
+    if at >= expires_at + leeway:
+        raise ClaimsError("exp", "the token is expired")
+    if issued_at > at + leeway:
+        raise ClaimsError("iat", "the token is from the future")
+    if "nbf" in claims and _time(claims, "nbf") > at + leeway:
+        raise ClaimsError("nbf", "the token is not valid yet")
+    return AccessTokenClaims(
+        issuer=issuer,
+        subject=_text(claims, "sub"),
+        client_id=_text(claims, "client_id"),
+        audience=audiences,
+        scope=_scope(claims),
+        issued_at=issued_at,
+        expires_at=expires_at,
+        jwt_id=_text(claims, "jti"),
+        confirmation=_confirmation(claims),
+        other=MappingProxyType({name: value for name, value in claims.items() if name not in _FIELDS}),
+    )
+
+
+def _text(claims: Mapping[str, object], name: str) -> str:
+    value = claims.get(name)
+    if not isinstance(value, str) or not value:
+        raise ClaimsError(name, "is missing or not a string")
+    return value
+
+
+def _time(claims: Mapping[str, object], name: str) -> float:
+    value = claims.get(name)
+    # A bool is an int to Python; the bound also keeps out infinity, which 1e999 becomes.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LAST_SECOND:
+        raise ClaimsError(name, "is missing or not a time")
+    return value
+
+
+def _audience(claims: Mapping[str, object]) -> tuple[str, ...]:
+    value = claims.get("aud")
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, list) or not all(isinstance(member, str) for member in value):
+        raise ClaimsError("aud", "is missing, or neither a string nor an array of strings")
+    return tuple(value)
+
+
+def _scope(claims: Mapping[str, object]) -> tuple[str, ...]:
+    value = claims.get("scope", "")
+    if not isinstance(value, str):
+        raise ClaimsError("scope", "is not a string")
+    try:
+        return parse_scope(value) if value else ()
+    except ValueError:
+        raise ClaimsError("scope", "is not a list of scope tokens") from None
+
+
+def _confirmation(claims: Mapping[str, object]) -> str | None:
+    if "cnf" not in claims:
+        return None
+    try:
+        return rfc8705_mtls.parse_confirmation(claims["cnf"])
+    except rfc8705_mtls.ConfirmationError as error:
+        raise ClaimsError("cnf", str(error)) from None
