@@ -1,0 +1,109 @@
+"""Reading an HTTP answer from somebody else: bounded in size and in total time, never decompressed."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+import httpx
+
+from mtls_as.rfc.rfc8259_json import JSONError, parse_json
+
+MAX_DOCUMENT_BYTES: Final = 512 * 1024
+TOTAL_SECONDS: Final = 5.0
+
+# An answer in no encoding cannot be a compression bomb; one that comes encoded all the same is refused unread.
+REQUEST_HEADERS: Final[Mapping[str, str]] = {"Accept": "application/json", "Accept-Encoding": "identity"}
+
+
+class AnswerError(Exception):
+    """No usable answer came. The message says why, for the log, and quotes nothing of the answer's body."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An answer that was read to its end."""
+
+    status: int
+    media_type: str
+    body: bytes = field(repr=False)
+
+    def expect(self, status: int) -> Self:
+        """This answer, if it has the status. Raises `AnswerError`."""
+        if self.status != status:
+            raise AnswerError(f"status {self.status}")
+        return self
+
+    def json(self) -> object:
+        """The body as JSON. Raises `AnswerError` if it is not, or is not labelled as JSON."""
+        if self.media_type != "application/json" and not self.media_type.endswith("+json"):
+            raise AnswerError("the answer is not JSON by its media type")
+        try:
+            return parse_json(self.body)
+        except JSONError as error:
+            raise AnswerError(f"the answer is not acceptable JSON: {error}") from None
+
+
+async def send_async(
+    client: httpx.AsyncClient,
+    request: httpx.Request,
+    *,
+    seconds: float = TOTAL_SECONDS,
+    limit: int = MAX_DOCUMENT_BYTES,
+) -> Answer:
+    """Send a request and read its whole answer, `limit` bytes and `seconds` at most. Raises `AnswerError` alone."""
+    try:
+        async with asyncio.timeout(seconds):
+            response = await client.send(request, stream=True)
+            try:
+                body = _Body(response, limit)
+                async for chunk in response.aiter_raw():
+                    body.add(chunk)
+            finally:
+                await response.aclose()
+    except TimeoutError:
+        raise AnswerError(f"no complete answer within {seconds:g} s") from None
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+        raise AnswerError(f"{type(error).__name__}: {error}") from error
+    return body.finish()
+
+
+def send(
+    client: httpx.Client, request: httpx.Request, *, seconds: float = TOTAL_SECONDS, limit: int = MAX_DOCUMENT_BYTES
+) -> Answer:
+    """`send_async` for a blocking client, whose own time-out must be no longer than `seconds`."""
+    deadline = time.monotonic() + seconds
+    try:
+        response = client.send(request, stream=True)
+        try:
+            body = _Body(response, limit)
+            for chunk in response.iter_raw():
+                body.add(chunk)
+                if time.monotonic() > deadline:
+                    raise AnswerError(f"no complete answer within {seconds:g} s")
+        finally:
+            response.close()
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+        raise AnswerError(f"{type(error).__name__}: {error}") from error
+    return body.finish()
+
+
+class _Body:
+    """Collects the chunks of an answer as they come; what Content-Length promises is not relied on."""
+
+    def __init__(self, response: httpx.Response, limit: int) -> None:
+        if response.headers.get("content-encoding", "identity").lower() != "identity":
+            raise AnswerError("the answer is compressed, which was not asked for")
+        self._response = response
+        self._limit = limit
+        self._bytes = bytearray()
+
+    def add(self, chunk: bytes) -> None:
+        self._bytes += chunk
+        if len(self._bytes) > self._limit:
+            raise AnswerError(f"the answer has more than {self._limit} bytes")
+
+    def finish(self) -> Answer:
+        media_type = self._response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        return Answer(status=self._response.status_code, media_type=media_type, body=bytes(self._bytes))

@@ -1,0 +1,64 @@
+"""JSON documents from configured HTTPS URLs. A URL out of a request, a token or a certificate is never fetched."""
+
+import ssl
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Final
+
+import httpx
+
+from mtls_as.remote.bounded import (
+    MAX_DOCUMENT_BYTES,
+    REQUEST_HEADERS,
+    TOTAL_SECONDS,
+    AnswerError,
+    send_async,
+)
+from mtls_as.rfc.rfc3986_uri import is_https_url
+
+HTTP_OK: Final = 200
+
+
+class DocumentUnavailable(Exception):  # noqa: N818 # a state of the world, not a mistake
+    """The document could not be had just now. The message names its URL and why, and quotes nothing of the answer."""
+
+
+class DocumentFetcher:
+    """Fetches JSON over HTTPS: no redirects, no proxies or credentials from the environment, no cookies kept.
+
+    `ssl_context` says whom to trust; without one, the CAs of the system. `seconds` bounds a fetch from connecting to
+    the last byte, `limit` the bytes of a document. Connections are not kept, so that a fetcher serves any event loop.
+    """
+
+    def __init__(
+        self,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        seconds: float = TOTAL_SECONDS,
+        limit: int = MAX_DOCUMENT_BYTES,
+    ) -> None:
+        self._seconds = seconds
+        self._limit = limit
+        self._client = httpx.AsyncClient(
+            verify=ssl_context or ssl.create_default_context(),
+            headers=REQUEST_HEADERS,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            follow_redirects=False,
+            trust_env=False,
+            timeout=seconds,
+            limits=httpx.Limits(max_connections=100, max_keepalive_connections=0),
+        )
+
+    async def get_json(self, url: str) -> object:
+        """The parsed document at an `https` URL: status 200, labelled JSON. Raises `DocumentUnavailable` alone."""
+        if not is_https_url(url):
+            raise DocumentUnavailable(f"{url[:200]!a}: not an https URL")
+        try:
+            request = self._client.build_request("GET", url)
+            answer = await send_async(self._client, request, seconds=self._seconds, limit=self._limit)
+            return answer.expect(HTTP_OK).json()
+        except AnswerError as error:
+            raise DocumentUnavailable(f"{url}: {error}") from None
+
+    async def aclose(self) -> None:
+        """Close what is still open."""
+        await self._client.aclose()
