@@ -4,12 +4,13 @@ The members are read strictly: one that is unknown, misspelt or of the wrong typ
 silently ignored is worse. Every problem is reported, not only the first.
 """
 
+import base64
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
-from urllib.parse import urlsplit
 
+from mtls_as.rfc.rfc3986_uri import is_https_url
 from mtls_as.rfc.rfc6749_framework import format_scope, parse_scope
 from mtls_as.rfc.rfc7517_jwk import JWK, JWKError, JWKSet, parse_jwks, public_jwk
 from mtls_as.rfc.rfc8705_mtls import ExpectedSubject, SubjectError, SubjectType, parse_expected_subject
@@ -35,13 +36,13 @@ _MAX_TEXT: Final = 2048
 
 
 class ClientMetadataError(Exception):
-    """A registration that cannot be accepted. `problems` are pairs of a member's name and what is wrong with it.
+    """A registration that cannot be accepted. `problems` are pairs of a member's name (or "") and what is wrong.
 
     Values are not quoted unless they are harmless; keys and secrets never are.
     """
 
     def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
-        super().__init__("; ".join(f"{member}: {message}" for member, message in problems))
+        super().__init__("; ".join(f"{member}: {message}" if member else message for member, message in problems))
         self.problems = tuple(problems)
 
 
@@ -54,14 +55,13 @@ class TlsClientAuth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JWKSUri:
-    """Where a client publishes its keys: an https URL without user, query secrets aside, and without fragment."""
+    """Where a client publishes its keys: an https URL with a host, without user and fragment."""
 
     url: str
 
     def __post_init__(self) -> None:
-        problem = _url_problem(self.url)
-        if problem:
-            raise ClientMetadataError([("jwks_uri", problem)])
+        if not is_https_url(self.url):
+            raise ClientMetadataError([("jwks_uri", "must be an https URL with a host, without user and fragment")])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,7 +274,7 @@ def _read_subject(reader: MemberReader) -> TlsClientAuth | None:
     """Exactly one of the five subjects (RFC 8705 §2.1.2)."""
     given = [subject_type for subject_type in SubjectType if reader.has(subject_type.value)]
     if not given:
-        reader.problem(TLS_CLIENT_AUTH, f"needs exactly one subject: one of {', '.join(_SUBJECTS)}")
+        reader.problem("", f"{TLS_CLIENT_AUTH} needs exactly one subject: one of {', '.join(_SUBJECTS)}")
         return None
     for extra in given[1:]:
         reader.problem(extra.value, f"a client has exactly one subject, and {given[0].value} is given too")
@@ -295,7 +295,7 @@ def _read_keys(reader: MemberReader) -> SelfSignedTlsClientAuth | None:
         return None
     try:
         if reader.has("jwks"):
-            return SelfSignedTlsClientAuth(keys=parse_jwks(reader.value("jwks")))
+            return SelfSignedTlsClientAuth(keys=_read_jwks(reader.value("jwks")))
         url = reader.text("jwks_uri") if reader.has("jwks_uri") else None
         if url is not None:
             return SelfSignedTlsClientAuth(keys=JWKSUri(url=url))
@@ -304,7 +304,7 @@ def _read_keys(reader: MemberReader) -> SelfSignedTlsClientAuth | None:
     except ClientMetadataError as error:
         reader.problems.extend(error.problems)
     if not reader.has("jwks") and not reader.has("jwks_uri"):
-        reader.problem(SELF_SIGNED_TLS_CLIENT_AUTH, "needs jwks or jwks_uri")
+        reader.problem("", f"{SELF_SIGNED_TLS_CLIENT_AUTH} needs jwks or jwks_uri")
     return None
 
 
@@ -331,28 +331,18 @@ def _read_scope(reader: MemberReader) -> tuple[str, ...]:
         return ()
 
 
-def _url_problem(url: str) -> str | None:
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        return "is not a URL"
-    if parts.scheme != "https" or not host:
-        return "must be an https URL with a host"
-    if not url.isascii() or not url.isprintable() or " " in url:
-        return "must be written in printable ASCII without spaces"
-    if parts.username is not None or parts.password is not None:
-        return "must not carry a user or password"
-    if "#" in url:
-        return "must not have a fragment"
-    return None
+def _read_jwks(document: object) -> JWKSet:
+    """All keys, or an error: a reader may skip what it cannot use (RFC 7517 §5), which a registration must not."""
+    keys = parse_jwks(document)
+    if isinstance(document, Mapping) and len(document["keys"]) != len(keys.keys):
+        raise JWKError("holds a key that cannot be used: of an unknown type, malformed, too weak or not for signatures")
+    return keys
 
 
 def _format_jwk(key: JWK) -> dict[str, object]:
-    import base64
-
-    members: dict[str, object] = dict(public_jwk(key.public_key, kid=key.kid or "", algorithm=key.algorithm or ""))
-    members = {name: value for name, value in members.items() if value}
+    material = public_jwk(key.public_key, kid="", algorithm="")
+    named = {"kid": key.kid, "alg": key.algorithm, "use": key.use}
+    members: dict[str, object] = {name: value for name, value in (material | named).items() if value is not None}
     if key.x5c:
         members["x5c"] = [base64.b64encode(der).decode() for der in key.x5c]  # RFC 7517 §4.7: base64, not base64url
     return members

@@ -1,0 +1,174 @@
+"""The shape of `config.toml`: its tables, keys and defaults, and the checks that concern one text alone."""
+
+import re
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from msgspec import Meta, Struct, field
+
+from mtls_as.rfc.rfc3986_uri import is_https_url
+from mtls_as.rfc.rfc6749_framework import parse_scope
+from mtls_as.rfc.rfc8707_resource import ResourceError, parse_resource
+
+SQLITE_PREFIX = "sqlite:///"
+
+
+def check_not_empty(text: str) -> str | None:
+    """A path or name."""
+    return None if text and text.isprintable() else "must be a text that is not empty"
+
+
+def check_base_url(text: str) -> str | None:
+    """An issuer (RFC 8414 §2), or the URL of a listener: endpoints are appended to it."""
+    if not is_https_url(text):
+        return "must be an https URL with a host, without user and fragment"
+    if "?" in text:
+        return "must not have a query"
+    if text.endswith("/"):
+        return "must not end with a slash: the same URL with and without one are two different issuers"
+    return None
+
+
+def check_bind(text: str) -> str | None:
+    """An address to listen on."""
+    match = re.fullmatch(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.\-]+):([0-9]{1,5})", text)
+    if match is None or int(match[1]) > 65_535:
+        return "must be an address and a port, such as 127.0.0.1:8443 or [::1]:8443"
+    return None
+
+
+def check_storage_url(text: str) -> str | None:
+    """A database. The text is not quoted: it may hold a password."""
+    if text.startswith("postgres"):
+        return "PostgreSQL is not supported yet; use sqlite:///FILE"
+    name = text.removeprefix(SQLITE_PREFIX)
+    if not text.startswith(SQLITE_PREFIX) or not name or not name.isprintable():
+        return "must be sqlite:///FILE; with four slashes the file's path is absolute"
+    if name.startswith((":memory:", "file:")) or "?" in name:
+        return "must name a file on disk, without options: workers share it, and a restart must find it again"
+    return None
+
+
+def check_domain_name(text: str) -> str | None:
+    """The name of a trust domain; it goes into logs and metrics."""
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,63}", text):
+        return None
+    return "a trust domain's name has 1 to 64 letters, digits, dots, hyphens and underscores"
+
+
+def check_anchor(text: str) -> str | None:
+    """A trust anchor: a PEM file, or a glob of such files."""
+    if text.startswith("sha256:"):
+        return "pins are not supported yet: name the certificate's file"
+    return check_not_empty(text)
+
+
+def check_crl(_text: str) -> str | None:
+    """No entry at all."""
+    return "revocation lists are not supported yet: an entry that is ignored would be worse"
+
+
+def check_resource(text: str) -> str | None:
+    """A resource identifier (RFC 8707 §2)."""
+    try:
+        parse_resource(text)
+    except ResourceError as error:
+        return str(error)
+    return None
+
+
+def check_scope_token(text: str) -> str | None:
+    """One scope (RFC 6749 §3.3)."""
+    try:
+        alone = parse_scope(text) == (text,)
+    except ValueError:
+        alone = False
+    return None if alone else 'must be one scope: printable ASCII without spaces, " and \\'
+
+
+FilePath = Annotated[str, check_not_empty]
+BaseURL = Annotated[str, check_base_url]
+Bind = Annotated[str, check_bind]
+Seconds = Annotated[float, Meta(gt=0, le=3600)]
+
+
+class _Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of the file: unknown keys are errors."""
+
+
+class TLSTable(_Table, frozen=True):
+    certificate: FilePath
+    private_key: FilePath
+
+
+class ListenerTable(_Table, frozen=True):
+    bind: Bind
+    url: BaseURL | None = None
+
+
+class ListenersTable(_Table, frozen=True):
+    mtls: ListenerTable
+    public: ListenerTable | None = None
+
+
+class StorageTable(_Table, frozen=True):
+    url: Annotated[str, check_storage_url] = "sqlite:///mtls-as.db"
+    encryption_key_file: FilePath = "mtls-as.key"
+
+
+class TokensTable(_Table, frozen=True):
+    format: Literal["jwt"] = "jwt"
+    algorithm: Literal["ES256", "PS256", "EdDSA"] = "ES256"
+    lifetime: Annotated[int, Meta(ge=10, le=86_400)] = 300
+
+
+class TrustTable(_Table, frozen=True):
+    anchors: Annotated[list[Annotated[str, check_anchor]], Meta(min_length=1)]
+    extended_key_usage: Literal["clientAuth", "any"] = "clientAuth"
+    minimum_key_strength: Annotated[int, Meta(ge=112, le=256)] = 112
+    crl: list[Annotated[str, check_crl]] = field(default_factory=list)
+
+
+class ResourceTable(_Table, frozen=True):
+    identifier: Annotated[str, check_resource]
+    scopes: Annotated[list[Annotated[str, check_scope_token]], Meta(min_length=1)]
+
+
+class ServerTable(_Table, frozen=True):
+    workers: Annotated[int, Meta(ge=1, le=256)] = 1
+
+
+class TimeoutsTable(_Table, frozen=True):
+    handshake: Seconds = 10.0
+    request_head: Seconds = 10.0
+    idle: Seconds = 60.0
+    shutdown: Seconds = 10.0
+
+
+class Document(_Table, frozen=True):
+    """The whole file. Clients stay as they are: `mtls_as.server.clients` reads them."""
+
+    issuer: BaseURL
+    tls: TLSTable
+    listeners: ListenersTable
+    resources: Annotated[list[ResourceTable], Meta(min_length=1)]
+    storage: StorageTable = field(default_factory=StorageTable)
+    tokens: TokensTable = field(default_factory=TokensTable)
+    trust: dict[Annotated[str, check_domain_name], TrustTable] = field(default_factory=dict)
+    clients: list[dict[str, Any]] = field(default_factory=list)
+    server: ServerTable = field(default_factory=ServerTable)
+    timeouts: TimeoutsTable = field(default_factory=TimeoutsTable)
+
+
+def listener_urls(issuer: str, listeners: ListenersTable) -> tuple[str, str]:
+    """The URLs of the mTLS and the public listener; without a public one, the first twice.
+
+    They default to the issuer, and to the issuer's host with the port of the public listener's bind.
+    """
+    mtls_url = listeners.mtls.url or issuer
+    public = listeners.public
+    if public is None:
+        return mtls_url, mtls_url
+    host = urlsplit(issuer).hostname or ""
+    written = f"[{host}]" if ":" in host else host
+    return mtls_url, public.url or f"https://{written}:{public.bind.rpartition(':')[2]}"

@@ -1,0 +1,148 @@
+"""`config.toml` as settings: read, judged as a whole, and with every path resolved."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from mtls_as.config.conflicts import find_client_conflicts, find_conflicts
+from mtls_as.config.document import SQLITE_PREFIX, Document, TrustTable, listener_urls
+from mtls_as.config.problems import ConfigurationError, Problem, find_problems
+from mtls_as.pki.trust_domains import TrustDomainSettings
+from mtls_as.server.clients import Client, ClientSource, format_client, parse_client
+from mtls_as.server.resources import Resource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerSettings:
+    """Where to listen (`host:port`), and the URL by which clients reach it (no slash at its end)."""
+
+    bind: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TLSSettings:
+    """The server's own certificate chain and its key, PEM files."""
+
+    certificate: Path
+    private_key: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageSettings:
+    """The database (`sqlite:////absolute/file`), and the file of the key that private keys are encrypted with."""
+
+    url: str
+    encryption_key_file: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenSettings:
+    """How access tokens are made: `ES256`, `PS256` or `EdDSA`, and the lifetime in seconds."""
+
+    algorithm: str
+    lifetime: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeoutSettings:
+    """Seconds."""
+
+    handshake: float
+    request_head: float
+    idle: float
+    shutdown: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The configuration as a whole, cross-checked. Paths are absolute, except anchors: they are relative to `base`."""
+
+    path: Path
+    base: Path
+    """The folder of the file."""
+    issuer: str
+    tls: TLSSettings
+    mtls_listener: ListenerSettings
+    public_listener: ListenerSettings | None
+    storage: StorageSettings
+    tokens: TokenSettings
+    trust: tuple[TrustDomainSettings, ...]
+    resources: tuple[Resource, ...]
+    clients: tuple[Client, ...]
+    workers: int
+    timeouts: TimeoutSettings
+
+    def find_client_problems(self, client: Client) -> tuple[tuple[str, str], ...]:
+        """What keeps a client, however registered, from working here: pairs of a member and what is wrong with it."""
+        scopes = [scope for resource in self.resources for scope in resource.scopes]
+        domains = [domain.name for domain in self.trust]
+        return tuple(find_client_conflicts(format_client(client), domains=domains, scopes=scopes))
+
+
+def load_settings(path: Path) -> Settings:
+    """Read a configuration file. Raises `ConfigurationError`, which lists every problem with its place.
+
+    Only the file itself is read: whoever uses the certificates, keys and anchors it names must still check those.
+    """
+    table = _read_toml(path)
+    problems = [*find_problems(Document, table), *find_conflicts(table)]
+    if problems:
+        raise ConfigurationError(path, problems)
+    return _build(msgspec.convert(table, Document), path.absolute())
+
+
+def _read_toml(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8"))
+    except FileNotFoundError:
+        message = "there is no such file"
+    except OSError as error:
+        message = f"cannot be read: {error.strerror or error}"
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        message = f"is not UTF-8 in line {line}"
+    except tomllib.TOMLDecodeError as error:
+        message = f"is not TOML: {error}"
+    raise ConfigurationError(path, [Problem("", message)])
+
+
+def _build(document: Document, path: Path) -> Settings:
+    base = path.parent
+    listeners, tokens, timeouts = document.listeners, document.tokens, document.timeouts
+    mtls_url, public_url = listener_urls(document.issuer, listeners)
+    public = listeners.public
+    database = base / document.storage.url.removeprefix(SQLITE_PREFIX)
+    return Settings(
+        path=path,
+        base=base,
+        issuer=document.issuer,
+        tls=TLSSettings(certificate=base / document.tls.certificate, private_key=base / document.tls.private_key),
+        mtls_listener=ListenerSettings(bind=listeners.mtls.bind, url=mtls_url),
+        public_listener=None if public is None else ListenerSettings(bind=public.bind, url=public_url),
+        storage=StorageSettings(
+            url=f"{SQLITE_PREFIX}{database}", encryption_key_file=base / document.storage.encryption_key_file
+        ),
+        tokens=TokenSettings(algorithm=tokens.algorithm, lifetime=tokens.lifetime),
+        trust=tuple(_trust_domain(name, table) for name, table in document.trust.items()),
+        resources=tuple(Resource(identifier=r.identifier, scopes=tuple(r.scopes)) for r in document.resources),
+        clients=tuple(parse_client(members, ClientSource.CONFIGURATION) for members in document.clients),
+        workers=document.server.workers,
+        timeouts=TimeoutSettings(
+            handshake=timeouts.handshake,
+            request_head=timeouts.request_head,
+            idle=timeouts.idle,
+            shutdown=timeouts.shutdown,
+        ),
+    )
+
+
+def _trust_domain(name: str, table: TrustTable) -> TrustDomainSettings:
+    return TrustDomainSettings(
+        name=name,
+        anchors=tuple(table.anchors),
+        extended_key_usage=table.extended_key_usage,
+        minimum_key_strength=table.minimum_key_strength,
+    )
