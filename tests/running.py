@@ -1,0 +1,245 @@
+"""A whole authorization server for tests: real configuration file, storage, TLS and HTTP, on loopback ports.
+
+It runs in a thread of this process, so that a test can read its events; processes of their own are for the tests of the
+command line.
+"""
+
+import asyncio
+import contextlib
+import ssl
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from mtls_as.config import load_settings
+from mtls_as.server.events import RequestEvent
+from mtls_as.server.signing_keys import generate_signing_key
+from mtls_as.storage import create_key_file, open_storage, upgrade
+from mtls_as.tls import bind_listeners, serve_listeners
+from mtls_as.wiring import Node, open_node
+from tests.authority import Authority, Identity
+
+RESOURCE = "https://resource.example"
+SCOPES = ("reports:read", "reports:write")
+START_SECONDS = 10.0
+
+
+@dataclass
+class Deployment:
+    """The files of one server: a folder with a configuration, and the authorities behind it."""
+
+    folder: Path
+    server_authority: Authority = field(default_factory=lambda: Authority.create("Server CA"))
+    sections: list[str] = field(default_factory=list)
+    public: bool = False
+    issuer: str = "https://localhost:8443"
+    algorithm: str = "ES256"
+    lifetime: int = 300
+
+    def trust(self, name: str, *authorities: Identity, options: str = "") -> Self:
+        """Add a trust domain whose anchors are these certificates."""
+        anchors = []
+        for index, authority in enumerate(authorities):
+            file = self.folder / f"anchor-{name}-{index}.pem"
+            file.write_text(authority.pem)
+            anchors.append(file.name)
+        self.sections.append(f"[trust.{name}]\nanchors = {anchors!r}\n{options}")
+        return self
+
+    def client(self, client_id: str, *, scope: str = "reports:read", **members: object) -> Self:
+        """Declare a client; `members` are TOML values, `token_endpoint_auth_method` is `tls_client_auth` by default."""
+        members = {"token_endpoint_auth_method": "tls_client_auth", "scope": scope} | members
+        if members["token_endpoint_auth_method"] == "tls_client_auth":
+            members.setdefault("trust", "default")
+        lines = [f"{name} = {_toml(value)}" for name, value in members.items()]
+        self.sections.append("\n".join(["[[clients]]", f"client_id = {_toml(client_id)}", *lines]))
+        return self
+
+    def resource(self, identifier: str, *scopes: str) -> Self:
+        """Declare a resource beside the usual one."""
+        self.sections.append(f"[[resources]]\nidentifier = {_toml(identifier)}\nscopes = {list(scopes)!r}")
+        return self
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "config.toml"
+
+    def write(self) -> Path:
+        """Write certificates, keys, database and `config.toml`; returns the path of the latter."""
+        self.server_authority.write(self.folder, "server-ca")
+        self.server_authority.issue_server("localhost", "127.0.0.1").write(self.folder, "server")
+        public = '[listeners.public]\nbind = "127.0.0.1:0"\n' if self.public else ""
+        head = f"""issuer = "{self.issuer}"
+[tls]
+certificate = "server.pem"
+private_key = "server-key.pem"
+[listeners.mtls]
+bind = "127.0.0.1:0"
+{public}
+[storage]
+url = "sqlite:///test.db"
+encryption_key_file = "test.key"
+[tokens]
+algorithm = "{self.algorithm}"
+lifetime = {self.lifetime}
+[timeouts]
+handshake = 3
+request_head = 3
+idle = 20
+shutdown = 3
+[[resources]]
+identifier = "{RESOURCE}"
+scopes = {list(SCOPES)!r}
+"""
+        self.path.write_text("\n".join([head, *self.sections]))
+        if not (self.folder / "test.key").exists():
+            self._initialise()
+        return self.path
+
+    def _initialise(self) -> None:
+        key = create_key_file(self.folder / "test.key")
+        url = f"sqlite:///{self.folder / 'test.db'}"
+        upgrade(url)
+
+        async def add_key() -> None:
+            storage = open_storage(url, encryption_key=key, clock=time.time)
+            now = time.time()
+            signing_key = generate_signing_key(self.algorithm, created_at=now, activates_at=now)
+            await storage.signing_keys.add(signing_key)
+            await storage.close()
+
+        asyncio.run(add_key())
+
+
+@dataclass
+class RunningServer:
+    """A server that runs, and what it said."""
+
+    deployment: Deployment
+    node: Node
+    ports: Mapping[str, int]
+    events: list[RequestEvent]
+    loop: asyncio.AbstractEventLoop
+    clock_offset: list[float]
+
+    @property
+    def url(self) -> str:
+        return f"https://localhost:{self.ports['mtls']}"
+
+    @property
+    def public_url(self) -> str:
+        return f"https://localhost:{self.ports['public']}"
+
+    @property
+    def last_event(self) -> RequestEvent:
+        return self.events[-1]
+
+    def move_clock(self, seconds: float) -> None:
+        """Let the server's clock jump."""
+        self.clock_offset[0] += seconds
+
+    def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine on the server's loop and wait for it."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(10)
+
+    def ssl_context(self, identity: Identity | None = None) -> ssl.SSLContext:
+        """A client's TLS context: trusts the server, presents `identity`."""
+        context = ssl.create_default_context(cadata=self.deployment.server_authority.pem)
+        if identity is not None:
+            context.set_ciphers("DEFAULT:@SECLEVEL=0")  # the client must not spare the server a weak certificate
+            stem = identity.certificate.fingerprint(_sha256()).hex()[:16]
+            context.load_cert_chain(*identity.write(self.deployment.folder / "clients", stem))
+        return context
+
+    def client(self, identity: Identity | None = None) -> httpx.Client:
+        """An HTTP client that presents `identity`."""
+        return httpx.Client(verify=self.ssl_context(identity), base_url=self.url, trust_env=False)
+
+    def token(self, identity: Identity | None, client_id: str | None = "c1", **form: Any) -> httpx.Response:
+        """One token request over a new connection."""
+        with self.client(identity) as client:
+            return client.post("/token", data=token_form(client_id, **form))
+
+
+def token_form(client_id: str | None = "c1", **form: Any) -> dict[str, Any]:
+    """The form of a client credentials request; None leaves a parameter out."""
+    fields = {"grant_type": "client_credentials", "client_id": client_id} | form
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+@contextlib.contextmanager
+def running(deployment: Deployment) -> Iterator[RunningServer]:
+    """Start the server of a deployment, and stop it gracefully at the end."""
+    settings = load_settings(deployment.write())
+    started, box, events = threading.Event(), _Box(), list[RequestEvent]()
+    offset = [0.0]
+
+    async def main() -> None:
+        box.stop = asyncio.Event()
+        box.loop = asyncio.get_running_loop()
+        async with open_node(settings, emit=events.append, clock=lambda: time.time() + offset[0]) as node:
+            listeners = node.listeners()
+            sockets = bind_listeners([listener.bind for listener in listeners])
+            ports = {listener.name: s.getsockname()[1] for listener, s in zip(listeners, sockets, strict=True)}
+            box.server = RunningServer(deployment, node, ports, events, box.loop, offset)
+            started.set()
+            await serve_listeners(
+                listeners, sockets, node.credentials, timeouts=settings.timeouts, shutdown=box.stop, reload=None
+            )
+
+    thread = threading.Thread(target=_run, args=(main, box, started), daemon=True)
+    thread.start()
+    if not started.wait(START_SECONDS) or box.server is None:
+        raise box.error or TimeoutError("the server did not start")
+    try:
+        yield box.server
+    finally:
+        assert box.loop is not None
+        assert box.stop is not None
+        box.loop.call_soon_threadsafe(box.stop.set)
+        thread.join(START_SECONDS)
+        assert not thread.is_alive(), "the server did not stop"
+    if box.error is not None:
+        raise box.error
+
+
+@dataclass
+class _Box:
+    server: RunningServer | None = None
+    loop: asyncio.AbstractEventLoop | None = None
+    stop: asyncio.Event | None = None
+    error: BaseException | None = None
+
+
+def _run(main: Callable[[], Coroutine[Any, Any, None]], box: _Box, started: threading.Event) -> None:
+    try:
+        asyncio.run(main())
+    except BaseException as error:  # noqa: BLE001 # handed to the test's own thread
+        box.error = error
+    finally:
+        started.set()
+
+
+def _toml(value: object) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return "'''" + value + "'''"
+        case dict():
+            return "{" + ", ".join(f"{name} = {_toml(item)}" for name, item in value.items()) + "}"
+        case list() | tuple():
+            return "[" + ", ".join(_toml(item) for item in value) + "]"
+        case _:
+            return str(value)
+
+
+def _sha256() -> Any:
+    from cryptography.hazmat.primitives import hashes
+
+    return hashes.SHA256()
