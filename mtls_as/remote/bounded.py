@@ -15,6 +15,8 @@ TOTAL_SECONDS: Final = 5.0
 
 # An answer in no encoding cannot be a compression bomb; one that comes encoded all the same is refused unread.
 REQUEST_HEADERS: Final[Mapping[str, str]] = {"Accept": "application/json", "Accept-Encoding": "identity"}
+# UnicodeError: the resolver's word for a host name with an empty or too long label.
+TRANSPORT_ERRORS: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, UnicodeError)
 
 
 class AnswerError(Exception):
@@ -64,7 +66,7 @@ async def send_async(
                 await response.aclose()
     except TimeoutError:
         raise AnswerError(f"no complete answer within {seconds:g} s") from None
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+    except TRANSPORT_ERRORS as error:
         raise AnswerError(f"{type(error).__name__}: {error}") from error
     return body.finish()
 
@@ -84,7 +86,7 @@ def send(
                     raise AnswerError(f"no complete answer within {seconds:g} s")
         finally:
             response.close()
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+    except TRANSPORT_ERRORS as error:
         raise AnswerError(f"{type(error).__name__}: {error}") from error
     return body.finish()
 

@@ -56,7 +56,7 @@ class DocumentFetcher:
             request = self._client.build_request("GET", url)
             answer = await send_async(self._client, request, seconds=self._seconds, limit=self._limit)
             return answer.expect(HTTP_OK).json()
-        except AnswerError as error:
+        except (AnswerError, httpx.InvalidURL) as error:
             raise DocumentUnavailable(f"{url}: {error}") from None
 
     async def aclose(self) -> None:

@@ -22,6 +22,10 @@ class ClaimsError(Exception):
         self.claim = claim
 
 
+class TokenExpired(ClaimsError):  # noqa: N818 # a state of the token, not a mistake
+    """The token was good, and is no more."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessTokenClaims:
     """What an access token says (RFC 9068 §2.2). Times are epoch seconds."""
@@ -90,7 +94,7 @@ def validate_claims(
         raise ClaimsError("aud", "does not hold this resource server")
     expires_at, issued_at = _time(claims, "exp"), _time(claims, "iat")
     if at >= expires_at + leeway:
-        raise ClaimsError("exp", "the token is expired")
+        raise TokenExpired("exp", "the token is expired")
     if issued_at > at + leeway:
         raise ClaimsError("iat", "the token is from the future")
     if "nbf" in claims and _time(claims, "nbf") > at + leeway:

@@ -1,0 +1,64 @@
+"""RFC 6750, how a request carries its access token, and how a resource server says that it will not do.
+
+Certificate-bound tokens travel by the same scheme (RFC 8705 §3). Only the Authorization header is accepted: a token in
+a query ends in logs and histories (RFC 9700 §4.3.2), and a request's body belongs to the application.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+_CREDENTIALS: Final = re.compile(rb"bearer +([A-Za-z0-9._~+/-]+=*) *", re.IGNORECASE)  # RFC 6750 §2.1: b64token
+_SCHEME: Final = re.compile(rb"bearer(?:[ \t,]|$)", re.IGNORECASE)
+_QUOTABLE: Final = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]*")  # RFC 6750 §3
+
+
+class BearerError(StrEnum):
+    """The `error` attribute of a challenge (RFC 6750 §3.1)."""
+
+    INVALID_REQUEST = "invalid_request"
+    INVALID_TOKEN = "invalid_token"  # noqa: S105 # an error code, not a secret
+    INSUFFICIENT_SCOPE = "insufficient_scope"
+
+
+class MalformedBearerRequest(Exception):  # noqa: N818 # named as RFC 6750 describes it
+    """The request carries a token in a malformed or forbidden way: `invalid_request`. The message is public."""
+
+
+def bearer_token(authorization: Sequence[bytes], query_string: bytes) -> str | None:
+    """The token of a request: all values of its Authorization header, and its raw query. None if there is none.
+
+    Raises `MalformedBearerRequest` and nothing else: for a repeated header, a malformed `Bearer` value, and a token in
+    the query (RFC 6750 §2.1, §2.3, §3.1). Other schemes are no token.
+    """
+    if query_string and any(_parameter_name(pair) == b"access_token" for pair in query_string.split(b"&")):
+        raise MalformedBearerRequest("An access token in the query is not accepted.")
+    if len(authorization) > 1:
+        raise MalformedBearerRequest("The Authorization header is repeated.")
+    if not authorization or not _SCHEME.match(authorization[0]):
+        return None
+    credentials = _CREDENTIALS.fullmatch(authorization[0])
+    if credentials is None:
+        raise MalformedBearerRequest("The Authorization header is malformed.")
+    return credentials[1].decode("ascii")
+
+
+def challenge(*, error: BearerError | None = None, description: str | None = None, scope: Iterable[str] = ()) -> str:
+    """A value for `WWW-Authenticate` (RFC 6750 §3). Without a token in the request there is no `error` (§3.1).
+
+    Raises `ValueError` for a description or scope with characters that §3 does not allow.
+    """
+    attributes = {"error": error, "error_description": description, "scope": " ".join(scope)}
+    return "Bearer" + ",".join(f" {name}={_quote(value)}" for name, value in attributes.items() if value)
+
+
+def _parameter_name(pair: bytes) -> bytes:
+    return unquote_to_bytes(pair.partition(b"=")[0].replace(b"+", b" "))
+
+
+def _quote(value: str) -> str:
+    if not _QUOTABLE.fullmatch(value):
+        raise ValueError("an attribute of a challenge is printable ASCII without quotation mark and backslash")
+    return f'"{value}"'

@@ -1,0 +1,66 @@
+"""Why a token was refused: a public description, fixed for each kind of refusal, and a private detail for the log."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+
+class TokenRefusal(StrEnum):
+    """A stable reason code for logs and metrics. It is private, as is the detail that goes with it."""
+
+    MALFORMED = "malformed"
+    UNKNOWN_KEY = "unknown_key"
+    BAD_SIGNATURE = "bad_signature"
+    CLAIM_REFUSED = "claim_refused"
+    EXPIRED = "expired"
+    NOT_BOUND = "not_bound"
+    NO_CERTIFICATE = "no_certificate"
+    OTHER_CERTIFICATE = "other_certificate"
+    NOT_OVER_TLS = "not_over_tls"
+
+
+_INVALID: Final = "The access token is malformed, expired or not valid here."
+_DESCRIPTIONS: Final[Mapping[TokenRefusal, str]] = MappingProxyType(
+    {
+        # What a client can repair it may know. None of these is said about a forged token, beyond what its sender sees
+        # anyway; for a changed certificate RFC 8705 §6.3 wants it said.
+        TokenRefusal.EXPIRED: "The access token is expired.",
+        TokenRefusal.NO_CERTIFICATE: "The access token is bound to a certificate, and this connection has none.",
+        TokenRefusal.OTHER_CERTIFICATE: "The access token is bound to another certificate than this connection's.",
+        TokenRefusal.NOT_OVER_TLS: "Access tokens are accepted over TLS only.",
+    }
+)
+
+
+class InvalidToken(Exception):  # noqa: N818 # the name of the OAuth error
+    """The token is not good for this request: HTTP 401 `invalid_token` (RFC 6750 §3.1, RFC 8705 §3).
+
+    `description` is public; `reason` and `detail` are for the log: they hold no token, and quoted input is escaped.
+    """
+
+    error: Final = "invalid_token"
+
+    def __init__(self, reason: TokenRefusal, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.description = _DESCRIPTIONS.get(reason, _INVALID)
+        self.reason = reason
+        self.detail = detail
+
+
+class InsufficientScope(Exception):  # noqa: N818 # the name of the OAuth error
+    """The token is good, and does not allow this: HTTP 403 `insufficient_scope` (RFC 6750 §3.1).
+
+    `required` is every scope that the request needs, to tell the client.
+    """
+
+    error: Final = "insufficient_scope"
+    description: Final = "The access token does not have the scope that this request needs."
+
+    def __init__(self, required: tuple[str, ...]) -> None:
+        super().__init__(f"needs {' '.join(required)}")
+        self.required = required
+
+
+class VerificationUnavailable(Exception):  # noqa: N818 # a state of the world, not a mistake
+    """No key of the issuer could be had since the start: nothing can be said about any token. HTTP 503."""
