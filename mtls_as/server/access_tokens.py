@@ -54,7 +54,7 @@ class AccessTokenIssuer:
             issuer=self.issuer,
             subject=client.client_id,
             client_id=client.client_id,
-            audience=authorization.resource,
+            audience=(authorization.resource,),
             scope=authorization.scope,
             issued_at=issued_at,
             expires_at=expires_at,
