@@ -35,7 +35,7 @@ from mtls_as.server.grants.client_credentials import ClientCredentialsGrant
 from mtls_as.server.policy import Policy
 from mtls_as.server.ports import Clock, StorageUnavailable
 from mtls_as.server.signing_keys import SigningKeys
-from mtls_as.storage import Storage, open_storage
+from mtls_as.storage import Storage, open_storage, read_encryption_key
 from mtls_as.tls import Listener, ServerCredentials, Timeouts, bind_listeners, run_workers, serve_listeners
 
 CHANGE_POLL_SECONDS: Final = 1.0
@@ -126,7 +126,8 @@ async def open_node(settings: Settings, *, emit: EventSink, clock: Clock = time.
     """Build a node: every file is read and every cross-check made. Raises what `STARTUP_ERRORS` lists."""
     credentials = ServerCredentials.load(settings.tls.certificate, settings.tls.private_key)
     trust = Current(TrustDomains.load(settings.trust_domains, base=settings.folder))
-    storage = open_storage(settings.storage.url, encryption_key=settings.storage.read_encryption_key(), clock=clock)
+    encryption_key = read_encryption_key(settings.storage.encryption_key_file)
+    storage = open_storage(settings.storage.url, encryption_key=encryption_key, clock=clock)
     fetcher = DocumentFetcher(ssl_context=ssl.create_default_context())
     try:
         clients = ClientDirectory({client.client_id: client for client in settings.clients}, storage.clients.find)
