@@ -3,9 +3,10 @@
 from mtls_as.config.problems import ConfigurationError, Problem
 from mtls_as.config.settings import (
     ListenerSettings,
+    ListenersSettings,
+    ServerSettings,
     Settings,
     StorageSettings,
-    TimeoutSettings,
     TLSSettings,
     TokenSettings,
     load_settings,
@@ -14,11 +15,12 @@ from mtls_as.config.settings import (
 __all__ = [
     "ConfigurationError",
     "ListenerSettings",
+    "ListenersSettings",
     "Problem",
+    "ServerSettings",
     "Settings",
     "StorageSettings",
     "TLSSettings",
-    "TimeoutSettings",
     "TokenSettings",
     "load_settings",
 ]

@@ -76,15 +76,11 @@ def _find_listener_conflicts(table: Mapping[str, object]) -> Iterator[Problem]:
     public = listeners.public
     if public is None:
         return
-    any_port = public.bind.endswith(":0")
-    if public.bind == listeners.mtls.bind and not any_port:
+    mtls_url, public_url = listener_urls(issuer, listeners)
+    if public.bind == listeners.mtls.bind and not public.bind.endswith(":0"):
         yield Problem("listeners.public.bind", "is the same as that of listeners.mtls")
-    elif any_port and public.url is None:
-        yield Problem("listeners.public.url", "is missing: it cannot be derived from a bind with port 0")
-    else:
-        mtls_url, public_url = listener_urls(issuer, listeners)
-        if mtls_url == public_url:
-            yield Problem("listeners.public.url", "is the same as that of listeners.mtls")
+    elif mtls_url == public_url:
+        yield Problem("listeners.public.url", "is the same as that of listeners.mtls")
 
 
 def _tables(value: object) -> Entries:

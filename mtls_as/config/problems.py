@@ -36,10 +36,14 @@ class Problem:
 class ConfigurationError(Exception):
     """A configuration file that cannot be used. The text has one line for each problem, and quotes no secret."""
 
-    def __init__(self, path: Path, problems: Sequence[Problem]) -> None:
-        super().__init__("\n".join(f"{path}: {problem}" for problem in problems))
-        self.path = path
+    def __init__(self, text: str, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(text)
         self.problems = tuple(problems)
+
+    @classmethod
+    def of(cls, path: Path, problems: Sequence[Problem]) -> "ConfigurationError":
+        """The error that lists these problems of a file."""
+        return cls("\n".join(f"{path}: {problem}" for problem in problems), problems)
 
 
 class Check(Protocol):

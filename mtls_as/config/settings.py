@@ -12,6 +12,7 @@ from mtls_as.config.problems import ConfigurationError, Problem, find_problems
 from mtls_as.pki.trust_domains import TrustDomainSettings
 from mtls_as.server.clients import Client, ClientSource, format_client, parse_client
 from mtls_as.server.resources import Resource
+from mtls_as.tls.endpoint import Timeouts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,14 @@ class ListenerSettings:
 
     bind: str
     url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenersSettings:
+    """The listener that asks for a client certificate, and the one that never does, if there is one."""
+
+    mtls: ListenerSettings
+    public: ListenerSettings | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,38 +56,33 @@ class TokenSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TimeoutSettings:
-    """Seconds."""
+class ServerSettings:
+    """How the server runs: the number of processes that serve."""
 
-    handshake: float
-    request_head: float
-    idle: float
-    shutdown: float
+    workers: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The configuration as a whole, cross-checked. Paths are absolute, except anchors: they are relative to `base`."""
+    """The configuration as a whole, cross-checked. Paths are absolute, but anchors are relative to `folder`."""
 
     path: Path
-    base: Path
-    """The folder of the file."""
+    folder: Path
     issuer: str
     tls: TLSSettings
-    mtls_listener: ListenerSettings
-    public_listener: ListenerSettings | None
+    listeners: ListenersSettings
     storage: StorageSettings
     tokens: TokenSettings
-    trust: tuple[TrustDomainSettings, ...]
+    trust_domains: tuple[TrustDomainSettings, ...]
     resources: tuple[Resource, ...]
     clients: tuple[Client, ...]
-    workers: int
-    timeouts: TimeoutSettings
+    server: ServerSettings
+    timeouts: Timeouts
 
     def find_client_problems(self, client: Client) -> tuple[tuple[str, str], ...]:
         """What keeps a client, however registered, from working here: pairs of a member and what is wrong with it."""
         scopes = [scope for resource in self.resources for scope in resource.scopes]
-        domains = [domain.name for domain in self.trust]
+        domains = [domain.name for domain in self.trust_domains]
         return tuple(find_client_conflicts(format_client(client), domains=domains, scopes=scopes))
 
 
@@ -90,7 +94,7 @@ def load_settings(path: Path) -> Settings:
     table = _read_toml(path)
     problems = [*find_problems(Document, table), *find_conflicts(table)]
     if problems:
-        raise ConfigurationError(path, problems)
+        raise ConfigurationError.of(path, problems)
     return _build(msgspec.convert(table, Document), path.absolute())
 
 
@@ -106,36 +110,42 @@ def _read_toml(path: Path) -> dict[str, object]:
         message = f"is not UTF-8 in line {line}"
     except tomllib.TOMLDecodeError as error:
         message = f"is not TOML: {error}"
-    raise ConfigurationError(path, [Problem("", message)])
+    raise ConfigurationError.of(path, [Problem("", message)])
 
 
 def _build(document: Document, path: Path) -> Settings:
-    base = path.parent
-    listeners, tokens, timeouts = document.listeners, document.tokens, document.timeouts
-    mtls_url, public_url = listener_urls(document.issuer, listeners)
-    public = listeners.public
-    database = base / document.storage.url.removeprefix(SQLITE_PREFIX)
+    folder = path.parent
+    tls, storage, timeouts = document.tls, document.storage, document.timeouts
     return Settings(
         path=path,
-        base=base,
+        folder=folder,
         issuer=document.issuer,
-        tls=TLSSettings(certificate=base / document.tls.certificate, private_key=base / document.tls.private_key),
-        mtls_listener=ListenerSettings(bind=listeners.mtls.bind, url=mtls_url),
-        public_listener=None if public is None else ListenerSettings(bind=public.bind, url=public_url),
+        tls=TLSSettings(certificate=folder / tls.certificate, private_key=folder / tls.private_key),
+        listeners=_listeners(document),
         storage=StorageSettings(
-            url=f"{SQLITE_PREFIX}{database}", encryption_key_file=base / document.storage.encryption_key_file
+            url=f"{SQLITE_PREFIX}{folder / storage.url.removeprefix(SQLITE_PREFIX)}",
+            encryption_key_file=folder / storage.encryption_key_file,
         ),
-        tokens=TokenSettings(algorithm=tokens.algorithm, lifetime=tokens.lifetime),
-        trust=tuple(_trust_domain(name, table) for name, table in document.trust.items()),
+        tokens=TokenSettings(algorithm=document.tokens.algorithm, lifetime=document.tokens.lifetime),
+        trust_domains=tuple(_trust_domain(name, table) for name, table in document.trust.items()),
         resources=tuple(Resource(identifier=r.identifier, scopes=tuple(r.scopes)) for r in document.resources),
         clients=tuple(parse_client(members, ClientSource.CONFIGURATION) for members in document.clients),
-        workers=document.server.workers,
-        timeouts=TimeoutSettings(
+        server=ServerSettings(workers=document.server.workers),
+        timeouts=Timeouts(
             handshake=timeouts.handshake,
             request_head=timeouts.request_head,
             idle=timeouts.idle,
             shutdown=timeouts.shutdown,
         ),
+    )
+
+
+def _listeners(document: Document) -> ListenersSettings:
+    mtls, public = document.listeners.mtls, document.listeners.public
+    mtls_url, public_url = listener_urls(document.issuer, document.listeners)
+    return ListenersSettings(
+        mtls=ListenerSettings(bind=mtls.bind, url=mtls_url),
+        public=None if public is None else ListenerSettings(bind=public.bind, url=public_url),
     )
 
 

@@ -94,8 +94,13 @@ def format_client(client: Client) -> dict[str, object]:
     return members | format_client_metadata(client.metadata)
 
 
+def is_client_id(text: str) -> bool:
+    """Whether a client can have this name: 1 to 256 printable ASCII characters without spaces."""
+    return _CLIENT_ID.fullmatch(text) is not None
+
+
 def _client_id_problem(client_id: str) -> str | None:
-    if _CLIENT_ID.fullmatch(client_id):
+    if is_client_id(client_id):
         return None
     return "must be 1 to 256 printable ASCII characters without spaces"
 

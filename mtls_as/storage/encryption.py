@@ -1,0 +1,127 @@
+"""The storage key, and private keys encrypted with it: AES-256-GCM, the key's `kid` as associated data.
+
+The storage key is 32 random bytes, written in base64url into a file that only its owner may read, or given in the
+environment. Whoever copies the database alone cannot sign with it.
+"""
+
+import contextlib
+import os
+import secrets
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+)
+
+from mtls_as.rfc.rfc4648_base64url import Base64URLError, decode_base64url, encode_base64url
+from mtls_as.server.signing_keys import PrivateKey
+from mtls_as.storage.errors import EncryptionKeyError
+
+ENVIRONMENT_VARIABLE: Final = "MTLS_AS_STORAGE_KEY"
+
+_KEY_BYTES: Final = 32
+_NONCE_BYTES: Final = 12  # NIST SP 800-38D §8.2.2: 96 random bits, far below 2^32 encryptions with one key
+_MAX_FILE_BYTES: Final = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncryptionKey:
+    """The storage key: 32 bytes, and where they came from, for messages."""
+
+    secret: bytes = field(repr=False)
+    origin: str
+
+    def __post_init__(self) -> None:
+        if len(self.secret) != _KEY_BYTES:
+            raise EncryptionKeyError(f"{self.origin}: a storage key is {_KEY_BYTES} bytes, written in base64url")
+
+
+def create_key_file(path: Path) -> EncryptionKey:
+    """Make a storage key in a new file of mode 0600. Raises `EncryptionKeyError`; an existing file is never touched."""
+    key = EncryptionKey(secret=secrets.token_bytes(_KEY_BYTES), origin=str(path))
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise EncryptionKeyError(f"{path}: exists already, and is not overwritten") from None
+    except OSError as error:
+        raise EncryptionKeyError(f"{path}: the storage key cannot be written: {error.strerror}") from None
+    try:
+        with open(descriptor, "w", encoding="ascii") as file:  # noqa: PTH123 - a descriptor, not a path
+            file.write(encode_base64url(key.secret) + "\n")
+            file.flush()
+            os.fsync(descriptor)
+    except OSError as error:
+        # Half a key would be found, and refused, for ever after.
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise EncryptionKeyError(f"{path}: the storage key cannot be written: {error.strerror}") from None
+    return key
+
+
+def read_encryption_key(path: Path, environment: Mapping[str, str] = os.environ) -> EncryptionKey:
+    """The storage key: from the variable `MTLS_AS_STORAGE_KEY` if it is set, else from the file.
+
+    Raises `EncryptionKeyError`, naming the variable or the file, also for a file that others may read.
+    """
+    text = environment.get(ENVIRONMENT_VARIABLE)
+    if text is not None:
+        return _decode(text, origin=f"the environment variable {ENVIRONMENT_VARIABLE}")
+    return _decode(_read_private_file(path), origin=str(path))
+
+
+def encrypt_private_key(private_key: PrivateKey, *, kid: str, key: EncryptionKey) -> bytes:
+    """Nonce and ciphertext of the key's PKCS #8 encoding."""
+    encoded = private_key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    nonce = secrets.token_bytes(_NONCE_BYTES)
+    return nonce + AESGCM(key.secret).encrypt(nonce, encoded, kid.encode())
+
+
+def decrypt_private_key(encrypted: bytes, *, kid: str, key: EncryptionKey) -> PrivateKey:
+    """The private key of `kid`. Raises `EncryptionKeyError` if it was encrypted with another key, or altered."""
+    nonce, ciphertext = encrypted[:_NONCE_BYTES], encrypted[_NONCE_BYTES:]
+    try:
+        encoded = AESGCM(key.secret).decrypt(nonce, ciphertext, kid.encode())
+        private_key = load_der_private_key(encoded, None)
+    except (InvalidTag, ValueError):
+        message = f"{key.origin}: is not the key that the signing keys in the database are encrypted with"
+        raise EncryptionKeyError(message) from None
+    if isinstance(private_key, EllipticCurvePrivateKey | RSAPrivateKey | Ed25519PrivateKey):
+        return private_key
+    raise EncryptionKeyError(f"the signing key {kid} in the database is of an unknown kind")
+
+
+def _read_private_file(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise EncryptionKeyError(f"{path}: the storage key must be a regular file")
+            if status.st_mode & 0o077:
+                raise EncryptionKeyError(f"{path}: others may read the storage key; allow its owner only: chmod 600")
+            return file.read(_MAX_FILE_BYTES).decode("ascii")
+    except FileNotFoundError:
+        raise EncryptionKeyError(f"{path}: there is no storage key; make one with: mtls-as init") from None
+    except OSError as error:
+        raise EncryptionKeyError(f"{path}: the storage key cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise EncryptionKeyError(f"{path}: a storage key is {_KEY_BYTES} bytes, written in base64url") from None
+
+
+def _decode(text: str, *, origin: str) -> EncryptionKey:
+    try:
+        secret = decode_base64url(text.strip())
+    except Base64URLError:
+        secret = b""
+    return EncryptionKey(secret=secret, origin=origin)

@@ -1,0 +1,93 @@
+"""The version of a database's schema: what it is, whether it is this program's, and how it gets there."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect
+
+from mtls_as.storage.engine import Database
+from mtls_as.storage.errors import DatabaseUnavailable
+
+_MIGRATIONS: Final = Path(__file__).parent / "migrations"
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    """Bring a database to the schema of this program (or to `revision`), and make it if there is none.
+
+    All or nothing, in one transaction. Raises `DatabaseUnavailable`, also for a database of another program.
+    """
+    database = Database.at(url)
+    database.create_file()
+    with _transaction(database) as connection:
+        found = _version(connection)
+        _refuse_newer(database, found)
+        if found is None and inspect(connection).get_table_names():
+            raise DatabaseUnavailable(f"{database.file}: holds the tables of another program")
+        command.upgrade(_configuration(connection), revision)
+
+
+def downgrade(url: str, revision: str = "base") -> None:
+    """Take a database back to an older schema; what that one has no place for is lost. Raises `DatabaseUnavailable`."""
+    database = Database.at(url)
+    with _transaction(database) as connection:
+        _refuse_newer(database, _version(connection))
+        command.downgrade(_configuration(connection), revision)
+
+
+def current(url: str) -> str | None:
+    """The version of a database's schema, or None if it has none. Raises `DatabaseUnavailable`."""
+    with _transaction(Database.at(url)) as connection:
+        return _version(connection)
+
+
+def require_current_schema(database: Database) -> None:
+    """Raises `DatabaseUnavailable`, with the command to run, unless the database has the schema of this program."""
+    with _transaction(database) as connection:
+        found = _version(connection)
+    _refuse_newer(database, found)
+    needed = _scripts().get_current_head()
+    if found is None:
+        raise DatabaseUnavailable(f"{database.file}: has no tables yet; make them with: mtls-as init")
+    if found != needed:
+        message = f"has schema {found}, and this program needs {needed}; bring it up to date with: mtls-as init"
+        raise DatabaseUnavailable(f"{database.file}: {message}")
+
+
+@contextlib.contextmanager
+def _transaction(database: Database) -> Iterator[Connection]:
+    database.require_file()
+    engine = database.engine()
+    try:
+        with database.explaining_errors(), engine.execution_options(writes=True).begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _version(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _refuse_newer(database: Database, found: str | None) -> None:
+    if found is not None and found not in {script.revision for script in _scripts().walk_revisions()}:
+        message = f"has schema {found}, which this program does not know: a newer one made it"
+        raise DatabaseUnavailable(f"{database.file}: {message}")
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory(str(_MIGRATIONS))
+
+
+def _configuration(connection: Connection) -> Config:
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # what it says of itself is not news for our operators
+    configuration = Config()
+    configuration.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    configuration.attributes["connection"] = connection
+    return configuration

@@ -1,0 +1,39 @@
+"""The storage as a whole: what a server opens when it starts, and closes when it ends."""
+
+from collections.abc import Callable
+
+from mtls_as.storage.clients import ClientRepository
+from mtls_as.storage.encryption import EncryptionKey
+from mtls_as.storage.engine import BUSY_TIMEOUT, Database
+from mtls_as.storage.migrate import require_current_schema
+from mtls_as.storage.signing_keys import SigningKeyRepository
+from mtls_as.storage.transactions import Transactions
+
+
+class Storage:
+    """An open database. Use it on one event loop, and close it there."""
+
+    def __init__(self, transactions: Transactions, encryption_key: EncryptionKey, clock: Callable[[], float]) -> None:
+        self._transactions = transactions
+        self.clients = ClientRepository(transactions, clock)
+        self.signing_keys = SigningKeyRepository(transactions, encryption_key)
+
+    async def revision(self) -> int:
+        """A number that grows with every change, by whichever process. Raises `DatabaseUnavailable`."""
+        return await self._transactions.revision()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._transactions.close()
+
+
+def open_storage(
+    url: str, *, encryption_key: EncryptionKey, clock: Callable[[], float], busy_timeout: float = BUSY_TIMEOUT
+) -> Storage:
+    """Open the database at `sqlite:///FILE`; `clock` gives seconds since the epoch, `busy_timeout` is in seconds.
+
+    Raises `DatabaseUnavailable` unless the database is there, answers, and has the schema of this program.
+    """
+    database = Database.at(url, busy_timeout=busy_timeout)
+    require_current_schema(database)
+    return Storage(Transactions(database), encryption_key, clock)

@@ -1,0 +1,48 @@
+"""Transactions on the database of a running server."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mtls_as.storage.engine import Database
+from mtls_as.storage.errors import DatabaseUnavailable
+from mtls_as.storage.schema import revision
+
+
+class Transactions:
+    """Reads and writes of one database. Everything raised is `DatabaseUnavailable` or what the block itself raised."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._engine = database.async_engine()
+        self._writing_engine = self._engine.execution_options(writes=True)
+
+    @contextlib.asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """One consistent view of the database."""
+        with self._database.explaining_errors():
+            async with self._engine.connect() as connection:
+                yield connection
+
+    @contextlib.asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """All or nothing, one writer at a time, and other nodes will notice: the revision moves on."""
+        with self._database.explaining_errors():
+            async with self._writing_engine.begin() as connection:
+                # First, so that its row's lock lets writers in one by one on every kind of database.
+                await connection.execute(update(revision).values(value=revision.c.value + 1))
+                yield connection
+
+    async def revision(self) -> int:
+        """How many times the database was written to. Raises `DatabaseUnavailable`."""
+        async with self.read() as connection:
+            value = await connection.scalar(select(revision.c.value))
+        if value is None:
+            raise DatabaseUnavailable(f"{self._database.file}: the table revision is empty")
+        return int(value)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._engine.dispose()
