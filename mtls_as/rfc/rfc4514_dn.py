@@ -5,7 +5,7 @@ match when they have as many RDNs, in the same order, each with the same attribu
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -89,6 +89,12 @@ class Attribute:
         if self.text is not None:
             return _escape(self.text)
         return f"#{self.encoding.hex()}" if self.encoding is not None else ""
+
+    @property
+    def canonical(self) -> str | bytes | None:
+        """The value in the form in which it is compared: prepared text, or else the encoding."""
+        prepared = None if self.text is None else _prepare(self.text)
+        return self.encoding if prepared is None else prepared
 
     def matches(self, actual: Self) -> bool:
         """Whether the value of the same type in a certificate is the one expected here."""
@@ -212,6 +218,11 @@ def compare_dn(expected: DistinguishedName, actual: DistinguishedName) -> DNDiff
         if difference is not None:
             return _order_difference(expected, actual) or difference
     return None
+
+
+def canonical_name(name: DistinguishedName) -> Hashable:
+    """A key that two names from certificates share just when they match by `compare_dn`; for finding issuers."""
+    return tuple(frozenset((attribute.oid, attribute.canonical) for attribute in rdn) for rdn in name.rdns)
 
 
 def has_control_characters(name: DistinguishedName) -> bool:

@@ -1,0 +1,112 @@
+"""Trust domains: each a set of anchors with a policy. A client names one, and no other can vouch for its certificates.
+
+settings → load (all or nothing) → TrustDomains → verify → TrustedCertificate
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Self
+
+from mtls_as.pki.anchors import TrustConfigurationError, load_anchors
+from mtls_as.pki.path import Anchors, CertificateRefused, verify_path
+from mtls_as.pki.policy import ExtendedKeyUsage, PathPolicy
+from mtls_as.pki.presented import PresentedCertificate
+from mtls_as.pki.verdicts import VerdictCache, make_verdict
+from mtls_as.rfc.refusal import Refusal
+
+__all__ = ["TrustConfigurationError", "TrustDomainSettings", "TrustDomains", "TrustedCertificate"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustDomainSettings:
+    """The configuration of one trust domain."""
+
+    name: str
+    anchors: tuple[str, ...]
+    """Paths or globs of PEM files."""
+    extended_key_usage: ExtendedKeyUsage = "clientAuth"
+    minimum_key_strength: int = 112
+    """Bits of security (NIST SP 800-57 part 1): 112 is RSA 2048, 128 is P-256."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustedCertificate:
+    """A certificate whose path was verified in a trust domain; made by `TrustDomains.verify` alone."""
+
+    presented: PresentedCertificate
+    domain: str
+    path: tuple[bytes, ...] = field(repr=False)
+    """DER, leaf first, anchor last."""
+    valid_until: datetime
+    """The earliest notAfter of the path."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Domain:
+    anchors: Anchors
+    policy: PathPolicy
+
+
+class TrustDomains:
+    """The trust domains of one load. It never changes: a reload loads a new set, and the caller swaps it in."""
+
+    def __init__(self, domains: Mapping[str, _Domain], *, generation: int, warnings: tuple[str, ...]) -> None:
+        self._domains = MappingProxyType(dict(domains))
+        self._verdicts = VerdictCache()
+        self.generation = generation
+        """Grows with every load; what was remembered of an older one must be forgotten."""
+        self.warnings = warnings
+        """What an operator should know: anchors that have expired, or that can vouch for nothing."""
+
+    @classmethod
+    def load(
+        cls,
+        settings: Sequence[TrustDomainSettings],
+        *,
+        base: Path,
+        generation: int = 1,
+        at: datetime | None = None,
+    ) -> Self:
+        """Read and check every anchor of every domain. Raises `TrustConfigurationError`, and then nothing is loaded.
+
+        Paths are relative to `base`. A reload passes the generation of the set in force plus one. `at`, by default now,
+        only decides which anchors are warned about.
+        """
+        domains: dict[str, _Domain] = {}
+        warnings: list[str] = []
+        for domain in settings:
+            if domain.name in domains:
+                raise TrustConfigurationError(f"trust domain '{domain.name}': it is there twice")
+            policy = PathPolicy(
+                extended_key_usage=domain.extended_key_usage, minimum_key_strength=domain.minimum_key_strength
+            )
+            loaded = load_anchors(domain.name, domain.anchors, base=base, policy=policy, at=at or datetime.now(UTC))
+            domains[domain.name] = _Domain(Anchors(loaded.authorities), policy)
+            warnings += loaded.warnings
+        return cls(domains, generation=generation, warnings=tuple(warnings))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the domains, in the order of the configuration."""
+        return tuple(self._domains)
+
+    def verify(self, presented: PresentedCertificate, *, domain: str, at: datetime) -> TrustedCertificate:
+        """Verify the presented leaf against one domain's anchors and policy. Raises `CertificateRefused`.
+
+        `at` is the time of the request, with a time zone. Which client the certificate stands for is for the caller to
+        decide next, by its subject (RFC 8705 §2.1).
+        """
+        found = self._domains.get(domain)
+        if found is None:
+            raise CertificateRefused(Refusal.UNKNOWN_TRUST_DOMAIN, f"there is no trust domain '{domain}'")
+        verdict = self._verdicts.find(presented.leaf, domain, at=at)
+        if verdict is None:
+            path = verify_path(presented, anchors=found.anchors, policy=found.policy, at=at)
+            verdict = make_verdict(path, at=at)
+            self._verdicts.keep(presented.leaf, domain, verdict)
+        return TrustedCertificate(
+            presented=presented, domain=domain, path=verdict.path, valid_until=verdict.valid_until
+        )
