@@ -1,8 +1,8 @@
-"""RFC 4648 §5, base64url without padding (as RFC 7515 §2 uses it), canonical: each value has one spelling."""
+"""RFC 4648: base64url without padding (§5, as in RFC 7515 §2) and base64 with it (§4), one spelling for each value."""
 
 import binascii
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
 from typing import Final
 
 _ALPHABET: Final = re.compile(rb"[A-Za-z0-9_-]*")
@@ -12,7 +12,7 @@ _PADDING: Final = (b"", b"===", b"==", b"=")
 
 
 class Base64URLError(ValueError):
-    """The text is not canonical base64url. The message quotes no input."""
+    """The text is not canonical base64url, or base64. The message quotes no input."""
 
 
 def encode_base64url(data: bytes) -> str:
@@ -30,3 +30,15 @@ def decode_base64url(text: bytes | str) -> bytes:
     except (UnicodeError, KeyError, binascii.Error):
         pass
     raise Base64URLError("the text is not canonical base64url")
+
+
+def decode_base64(text: bytes | str) -> bytes:
+    """The bytes of a base64 text with its padding, without white space. Raises `Base64URLError`."""
+    try:
+        octets = text.encode("ascii") if isinstance(text, str) else text
+        data = binascii.a2b_base64(octets, strict_mode=True)
+    except (UnicodeError, binascii.Error):
+        data, octets = b"", b"?"
+    if b64encode(data) != octets:
+        raise Base64URLError("the text is not canonical base64")
+    return data

@@ -1,8 +1,9 @@
 """RFC 7468, the textual form of one certificate, as a TLS layer hands it on."""
 
-import binascii
 import re
 from typing import Final
+
+from mtls_as.rfc.rfc4648_base64url import Base64URLError, decode_base64
 
 # RFC 7468 §3: one block, lines of base64, nothing but white space around it.
 _CERTIFICATE: Final = re.compile(
@@ -29,6 +30,6 @@ def certificate_der(certificate: bytes | str) -> bytes:
     if block is None:
         raise PEMError("the text is not one certificate in PEM")
     try:
-        return binascii.a2b_base64(b"".join(block[1].split()), strict_mode=True)
-    except binascii.Error:
+        return decode_base64(b"".join(block[1].split()))
+    except Base64URLError:
         raise PEMError("the text is not one certificate in PEM") from None

@@ -4,7 +4,6 @@ Only public, asymmetric keys exist here: a set with a private or symmetric membe
 whoever published it has lost that key.
 """
 
-import binascii
 import hashlib
 import json
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
-from mtls_as.rfc.rfc4648_base64url import decode_base64url, encode_base64url
+from mtls_as.rfc.rfc4648_base64url import decode_base64, decode_base64url, encode_base64url
 from mtls_as.rfc.rfc5280_certificate import CertificateError, parse_certificate
 
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
@@ -190,7 +189,7 @@ def _parse_x5c(value: object, key: PublicKey) -> tuple[bytes, ...]:
     if not isinstance(value, list) or not 0 < len(value) <= MAX_X5C or not all(isinstance(v, str) for v in value):
         raise JWKError(f"x5c is an array of 1 to {MAX_X5C} strings")
     try:
-        chain = tuple(binascii.a2b_base64(text.encode("ascii"), strict_mode=True) for text in value)
+        chain = tuple(decode_base64(text) for text in value)
         certified = load_der_public_key(parse_certificate(chain[0]).public_key_info)
     except (ValueError, CertificateError, UnsupportedAlgorithm):
         raise JWKError("x5c holds something that is not a certificate") from None
