@@ -1,0 +1,26 @@
+"""How bytes arrive: TLS by OpenSSL, Hypercorn's HTTP/1.1 and HTTP/2 on top, listeners and workers.
+
+This layer asks for certificates, has the possession of their keys proved, and says so in `scope["extensions"]`. Whom to
+trust is decided elsewhere.
+"""
+
+from mtls_as.tls.credentials import ServerCredentials, TLSConfigurationError
+from mtls_as.tls.endpoint import Limits, Timeouts
+from mtls_as.tls.listeners import Listener, bind_listeners, format_address
+from mtls_as.tls.server import serve_listeners
+from mtls_as.tls.serving import serve
+from mtls_as.tls.workers import run_workers, shutdown_on_signals
+
+__all__ = [
+    "Limits",
+    "Listener",
+    "ServerCredentials",
+    "TLSConfigurationError",
+    "Timeouts",
+    "bind_listeners",
+    "format_address",
+    "run_workers",
+    "serve",
+    "serve_listeners",
+    "shutdown_on_signals",
+]

@@ -1,0 +1,466 @@
+"""One TLS connection: bytes of the transport in, decrypted bytes to Hypercorn's protocols, and back.
+
+Everything runs in the event loop's thread. Ciphertext is decrypted as it arrives; what Hypercorn makes of it happens in
+a task (the pump) that exists only while there is something to do, so that an idle connection has no task at all.
+"""
+
+import asyncio
+import enum
+import logging
+from collections import deque
+from typing import Final, cast
+
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.typing import AppWrapper, ConnectionState, TaskGroup, WorkerContext
+from OpenSSL import SSL
+
+from mtls_as.tls.context import ALPN_HTTP_2, NoCommonProtocol
+from mtls_as.tls.endpoint import Endpoint
+from mtls_as.tls.extension import TLSExtension
+from mtls_as.tls.handshake import PEER_CLOSED, SERVER_STOPPING, TIMEOUT, TOO_MANY_CONNECTIONS, failure_reason
+from mtls_as.tls.protocols import HTTP1, HTTP2
+from mtls_as.tls.record_layer import RecordLayer
+from mtls_as.tls.tasks import ConnectionTasks
+
+_logger = logging.getLogger("mtls_as.tls")
+
+_MAX_WAITING: Final = 64 * 1024
+"""Decrypted bytes that wait for Hypercorn, or plain bytes that wait for encryption, before the other side must wait."""
+_LINGER_SECONDS: Final = 2.0
+
+
+class State(enum.Enum):
+    """What the connection is waiting for, which decides its time-out."""
+
+    HANDSHAKE = enum.auto()
+    HEAD = enum.auto()
+    """A request head, complete within `Timeouts.request_head` whatever arrives meanwhile."""
+    BUSY = enum.auto()
+    """A request is in the works."""
+    IDLE = enum.auto()
+    CLOSING = enum.auto()
+    """What is left to send is being sent."""
+    LINGERING = enum.auto()
+    """All is sent; what the client still sends is discarded: a reset would take the answer away from it."""
+    LOST = enum.auto()
+
+
+_WITHOUT_REQUEST: Final = frozenset({State.HEAD, State.IDLE})
+_OVER: Final = frozenset({State.CLOSING, State.LINGERING, State.LOST})
+
+
+class TLSConnection(asyncio.Protocol):
+    """A connection of a client, from accept to close."""
+
+    __slots__ = (
+        "_deadline", "_drained", "_ended", "_endpoint", "_flush_due", "_http", "_incoming", "_incoming_size",
+        "_lingers", "_loop", "_outgoing", "_outgoing_size", "_progress", "_pumping", "_reading_paused", "_started",
+        "_state", "_tasks", "_timer", "_tls", "_transport", "_writing_paused",
+    )  # fmt: skip
+
+    _transport: asyncio.Transport
+    _tls: RecordLayer | None
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._loop = endpoint.loop
+        self._tls = None
+        self._state = State.HANDSHAKE
+        self._http: HTTP1 | HTTP2 | None = None
+        self._tasks: ConnectionTasks | None = None
+        self._incoming: deque[bytes] = deque()
+        self._incoming_size = 0
+        self._outgoing: deque[bytes | memoryview] = deque()
+        self._outgoing_size = 0
+        self._drained: asyncio.Future[None] | None = None
+        self._flush_due = False
+        self._reading_paused = False
+        self._writing_paused = False
+        self._pumping = False
+        self._started = False
+        self._ended = False
+        self._lingers = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline: float | None = None
+        self._progress = 0.0
+
+    # What the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin the handshake, unless the server has enough to do."""
+        self._transport = cast("asyncio.Transport", transport)
+        population = self._endpoint.population
+        full = population.full
+        population.connections.add(self)
+        population.handshakes += 1
+        if full or self._endpoint.stopping:
+            self._fail_handshake(TOO_MANY_CONNECTIONS)
+            return
+        self._tls = RecordLayer(self._endpoint.context)
+        self._set_deadline(self._endpoint.timeouts.handshake)
+
+    def data_received(self, data: bytes) -> None:
+        """Decrypt, and hand what comes out to Hypercorn."""
+        if self._tls is None or self._state in _OVER:
+            return
+        self._progress = self._loop.time()
+        try:
+            self._tls.feed(data)
+            if self._state is State.HANDSHAKE and not self._handshake(self._tls):
+                return
+            chunks = self._tls.read()
+        except SSL.Error as error:
+            _logger.debug("%s: record refused: %s", self._peer, failure_reason(error))
+            self._transport.write(self._tls.take_records())
+            self._transport.close()
+            return
+        self._take_in(self._tls, chunks)
+
+    def eof_received(self) -> bool:
+        """The client sends nothing more; what it asked for is still answered."""
+        if self._state is State.HANDSHAKE:
+            self._fail_handshake(PEER_CLOSED)
+        elif self._state is State.LINGERING:
+            self._transport.close()
+        else:
+            self._end_of_input()
+        return True
+
+    def pause_writing(self) -> None:
+        """The transport's buffer is full."""
+        self._writing_paused = True
+        self._progress = self._loop.time()
+
+    def resume_writing(self) -> None:
+        """The transport's buffer has drained."""
+        self._writing_paused = False
+        self._progress = self._loop.time()
+        self._flush()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """Let go of everything, and let Hypercorn's protocol know if it has something open."""
+        if self._state is State.HANDSHAKE:
+            self._leave_handshake(PEER_CLOSED)
+        self._state = State.LOST
+        self._clear_deadline()
+        self._tls = None
+        self._incoming.clear()
+        self._outgoing.clear()
+        self._outgoing_size = 0
+        self._wake_writers()
+        if self._tasks is not None and self._http is not None:
+            self._http.abandoned = True
+            self._tasks.disconnect()
+            if self._http.needs_close:
+                self._pump()
+            elif self._tasks.idle:
+                self._release()
+        else:
+            self._release()
+
+    # What the server calls
+
+    def stop(self) -> None:
+        """End the connection as soon as no request is in the works."""
+        if self._state is State.HANDSHAKE:
+            self._fail_handshake(SERVER_STOPPING)
+        elif self._state in _WITHOUT_REQUEST:
+            self._close_politely()
+
+    def abort(self) -> None:
+        """End the connection and its tasks now."""
+        if self._tasks is not None:
+            self._tasks.cancel()
+        self._transport.abort()
+
+    # The handshake
+
+    def _handshake(self, tls: RecordLayer) -> bool:
+        """Go on with the handshake; whether it is complete. A failure is told to the client and the operator."""
+        try:
+            complete = tls.handshake()
+        except (SSL.Error, NoCommonProtocol) as error:
+            self._transport.write(tls.take_records())
+            self._fail_handshake(failure_reason(error))
+            return False
+        if records := tls.take_records():
+            self._transport.write(records)
+        if complete:
+            self._leave_handshake(None)
+            self._start_http(tls)
+        return complete
+
+    def _fail_handshake(self, reason: str) -> None:
+        self._leave_handshake(reason)
+        self._state = State.CLOSING
+        self._transport.close()
+        self._set_deadline(_LINGER_SECONDS)
+
+    def _leave_handshake(self, failure: str | None) -> None:
+        self._endpoint.population.handshakes -= 1
+        self._state = State.HEAD
+        if failure is not None:
+            self._endpoint.handshake_failed(failure, self._peer)
+
+    def _start_http(self, tls: RecordLayer) -> None:
+        endpoint = self._endpoint
+        listener = endpoint.listener
+        extension = TLSExtension.of(tls.connection, listener=listener.name, server_cert=endpoint.server_cert)
+        self._tasks = ConnectionTasks(
+            self._loop, listener.app, extension, failed=self._task_failed, finished=self._tasks_finished
+        )
+        arguments = (
+            cast("AppWrapper", listener.app),  # passed through to `ConnectionTasks.spawn_app`, which knows its own
+            endpoint.config,
+            cast("WorkerContext", endpoint.worker_context),
+            cast("TaskGroup", self._tasks),
+            ConnectionState(endpoint.lifespan_state),
+            True,
+            _address(self._transport.get_extra_info("peername")),
+            _address(self._transport.get_extra_info("sockname")),
+            self._send,
+        )
+        self._set_deadline(endpoint.timeouts.request_head)
+        if tls.connection.get_alpn_proto_negotiated() == ALPN_HTTP_2:
+            self._http = HTTP2(*arguments, write=self._write, running_apps=self._tasks.count_apps)
+            self._pump()
+        else:
+            self._http = HTTP1(*arguments)
+            self._started = True
+
+    # From the client to Hypercorn
+
+    def _take_in(self, tls: RecordLayer, chunks: list[bytes]) -> None:
+        if chunks:
+            self._incoming.extend(chunks)
+            self._incoming_size += sum(map(len, chunks))
+            if self._state is State.IDLE and isinstance(self._http, HTTP1):
+                self._state = State.HEAD
+                self._set_deadline(self._endpoint.timeouts.request_head)
+            if self._incoming_size > _MAX_WAITING and not self._reading_paused:
+                self._reading_paused = True
+                self._transport.pause_reading()
+            self._pump()
+        elif records := tls.take_records():
+            self._transport.write(records)  # an answer of the TLS layer itself, as to a renegotiation
+        if tls.ended:
+            self._end_of_input()
+
+    def _end_of_input(self) -> None:
+        if not self._ended:
+            self._ended = True
+            if self._incoming or self._pumping or self._tasks is None or not self._tasks.idle:
+                self._pump()
+            else:
+                self._close()
+
+    def _pump(self) -> None:
+        if not self._pumping and self._tasks is not None:
+            self._pumping = True
+            self._tasks.spawn(self._run_pump)
+
+    async def _run_pump(self) -> None:
+        """Hand everything that came in to Hypercorn. Waits where Hypercorn waits: that is the back-pressure."""
+        assert self._http is not None  # noqa: S101 - the pump starts after the handshake
+        try:
+            if not self._started:
+                self._started = True
+                await self._http.initiate()
+            while self._incoming:
+                data = self._incoming.popleft()
+                self._incoming_size -= len(data)
+                if self._reading_paused and self._incoming_size <= _MAX_WAITING // 2:
+                    self._reading_paused = False
+                    self._transport.resume_reading()
+                await self._http.handle(RawData(data))
+            if (self._ended or self._state is State.LOST) and self._http.needs_close:
+                await self._http.handle(Closed())
+        finally:
+            self._pumping = False
+
+    # From Hypercorn to the client
+
+    async def _send(self, event: Event) -> None:
+        """What Hypercorn's protocols call with everything they have for the connection."""
+        if isinstance(event, RawData):
+            self._write(event.data)
+            while self._writing_paused or self._outgoing_size > _MAX_WAITING:
+                if self._state is State.LOST:
+                    return
+                if self._drained is None:
+                    self._drained = self._loop.create_future()
+                await asyncio.shield(self._drained)
+        elif isinstance(event, Updated):
+            self._set_idle(idle=event.idle)
+        else:
+            self._close()
+
+    def _write(self, data: bytes) -> None:
+        if not data or self._state in _OVER:
+            return
+        self._outgoing.append(data)
+        self._outgoing_size += len(data)
+        if self._outgoing_size > _MAX_WAITING:
+            self._flush()
+        elif not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Encrypt and send, in one piece what was written within one turn of the loop."""
+        self._flush_due = False
+        if self._tls is None:
+            return
+        try:
+            while self._outgoing and not self._writing_paused:
+                piece = self._next_piece()
+                ends = self._state is State.CLOSING and not self._outgoing
+                self._transport.write(self._tls.encrypt(piece, last=ends))
+                if ends:
+                    self._leave()
+        except SSL.Error as error:
+            _logger.debug("%s: cannot encrypt: %s", self._peer, failure_reason(error))
+            self._transport.abort()
+        if self._outgoing_size <= _MAX_WAITING and not self._writing_paused:
+            self._wake_writers()
+
+    def _next_piece(self) -> bytes | memoryview:
+        if self._outgoing_size <= _MAX_WAITING:
+            whole = self._outgoing[0] if len(self._outgoing) == 1 else b"".join(self._outgoing)
+            self._outgoing.clear()
+            self._outgoing_size = 0
+            return whole
+        piece = self._outgoing.popleft()
+        if len(piece) > _MAX_WAITING:
+            rest = memoryview(piece)
+            self._outgoing.appendleft(rest[_MAX_WAITING:])
+            piece = rest[:_MAX_WAITING]
+        self._outgoing_size -= len(piece)
+        return piece
+
+    def _wake_writers(self) -> None:
+        if self._drained is not None:
+            self._drained.set_result(None)
+            self._drained = None
+
+    def _close(self) -> None:
+        """Send what is left, say that nothing more comes, and close."""
+        if self._state in _OVER or self._tls is None:
+            return
+        lingers = self._http is not None and self._http.expects_body and not self._ended
+        self._state = State.CLOSING
+        self._lingers = lingers
+        self._set_deadline(self._endpoint.timeouts.idle)
+        if not self._outgoing:
+            try:
+                self._transport.write(self._tls.close_notify())
+            except SSL.Error:
+                self._transport.abort()
+                return
+            self._leave()
+
+    def _close_politely(self) -> None:
+        """Close a connection on which no request is in the works."""
+        if self._http is not None:
+            self._write(self._http.say_goodbye())
+        self._close()
+
+    def _leave(self) -> None:
+        """All is sent."""
+        if not self._lingers:
+            self._transport.close()
+            return
+        self._state = State.LINGERING
+        self._transport.write_eof()
+        if self._reading_paused:
+            self._reading_paused = False
+            self._transport.resume_reading()
+        self._set_deadline(_LINGER_SECONDS)
+
+    # Requests, tasks and time
+
+    def _set_idle(self, *, idle: bool) -> None:
+        if self._state in _OVER:
+            return
+        if not idle:
+            self._state = State.BUSY
+            self._set_deadline(self._endpoint.timeouts.idle)
+        elif self._endpoint.stopping or self._ended:
+            self._close_politely()
+        else:
+            self._state = State.IDLE
+            self._set_deadline(self._endpoint.timeouts.idle)
+
+    def _task_failed(self, error: BaseException) -> None:
+        """End this connection, and no other, when Hypercorn stumbles over what the client sent."""
+        _logger.warning("%s: connection ended by %s", self._peer, type(error).__name__)
+        _logger.debug("the error in full", exc_info=error)
+        self._transport.abort()
+
+    def _tasks_finished(self) -> None:
+        if self._state is State.LOST:
+            self._release()
+        elif self._ended:
+            self._close()
+
+    def _release(self) -> None:
+        """Leave the population, and break the cycles with Hypercorn's objects, so that memory is free at once."""
+        self._endpoint.population.leave(self)
+        self._http = None
+        self._tasks = None
+
+    def _set_deadline(self, seconds: float) -> None:
+        """Let `_expire` be called in so many seconds, in place of the deadline before."""
+        self._deadline = deadline = self._loop.time() + seconds
+        if self._timer is not None and self._timer.when() <= deadline:
+            return  # the timer looks at the deadline when it fires, and most deadlines are never reached
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._tick)
+
+    def _clear_deadline(self) -> None:
+        self._deadline = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self._deadline is None:
+            return
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._tick)
+        else:
+            self._expire()
+
+    def _expire(self) -> None:
+        match self._state:
+            case State.HANDSHAKE:
+                self._fail_handshake(TIMEOUT)
+            case State.HEAD | State.IDLE:
+                self._close_politely()
+            case State.BUSY:
+                self._look_for_progress()
+            case _:
+                self._transport.abort()
+
+    def _look_for_progress(self) -> None:
+        """Give up on a client that stalls, reading or sending; wait for an application that is slow."""
+        idle = self._endpoint.timeouts.idle
+        sends_nothing = self._http is not None and self._http.expects_body and not self._pumping
+        left = idle
+        if self._writing_paused or sends_nothing:
+            left = self._progress + idle - self._loop.time()
+        if left > 0:
+            self._set_deadline(left)
+        else:
+            self._transport.abort()
+
+    @property
+    def _peer(self) -> str:
+        peer = self._transport.get_extra_info("peername")
+        return f"{peer[0]}:{peer[1]}" if peer else "unknown"
+
+
+def _address(name: tuple[str, int] | tuple[str, int, int, int] | None) -> tuple[str, int] | None:
+    return name[:2] if name else None

@@ -1,0 +1,104 @@
+"""What all connections of one listener share."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hypercorn.asyncio.worker_context import WorkerContext
+from hypercorn.config import Config
+from OpenSSL import SSL
+
+from mtls_as.tls.context import build_context
+from mtls_as.tls.credentials import ServerCredentials
+from mtls_as.tls.listeners import Listener
+
+if TYPE_CHECKING:
+    from mtls_as.tls.connection import TLSConnection
+
+HandshakeFailureHook = Callable[[str, str], None]
+"""Called with a short stable reason and the peer's `host:port`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Seconds. Each is a total, which no trickle of bytes extends."""
+
+    handshake: float = 10.0
+    """From the accepted connection to the end of the handshake."""
+    request_head: float = 10.0
+    """From the end of the handshake, or the first byte of a further request, to the end of the request's head."""
+    idle: float = 60.0
+    """Without a request; and within a request, while the client neither sends what it announced nor reads."""
+    shutdown: float = 10.0
+    """For requests in the works when the server stops."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much one worker takes on, over all its listeners. What comes on top is closed at once."""
+
+    connections: int = 20_000
+    handshakes: int = 4_000
+
+
+@dataclass(slots=True, kw_only=True)
+class Population:
+    """The connections of a worker."""
+
+    limits: Limits
+    connections: set["TLSConnection"] = field(default_factory=set)
+    handshakes: int = 0
+    _empty: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def leave(self, connection: "TLSConnection") -> None:
+        """A connection is over, and its tasks too."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self._empty.set()
+
+    async def emptied(self, seconds: float) -> bool:
+        """Wait until no connection is left, at most so many seconds; whether that came true."""
+        self._empty.clear()
+        with contextlib.suppress(TimeoutError):
+            if self.connections:
+                await asyncio.wait_for(self._empty.wait(), seconds)
+        return not self.connections
+
+    @property
+    def full(self) -> bool:
+        """Whether a further connection is one too many."""
+        return len(self.connections) >= self.limits.connections or self.handshakes >= self.limits.handshakes
+
+
+@dataclass(slots=True, kw_only=True)
+class Endpoint:
+    """A listener at work. `use` replaces its certificate for connections to come."""
+
+    listener: Listener
+    loop: asyncio.AbstractEventLoop
+    config: Config
+    worker_context: WorkerContext
+    lifespan_state: dict[str, Any]
+    timeouts: Timeouts
+    population: Population
+    on_handshake_failure: HandshakeFailureHook | None
+    context: SSL.Context = field(init=False)
+    server_cert: str = field(init=False)
+    stopping: bool = False
+
+    def use(self, context: SSL.Context, server_cert: str) -> None:
+        """Serve further connections with this context; those that stand keep theirs."""
+        self.context = context
+        self.server_cert = server_cert
+
+    def prepare(self, credentials: ServerCredentials) -> tuple[SSL.Context, str]:
+        """The arguments of `use` for these credentials. Raises `TLSConfigurationError`."""
+        context = build_context(credentials, request_certificate=self.listener.request_certificate)
+        return context, credentials.server_cert
+
+    def handshake_failed(self, reason: str, peer: str) -> None:
+        """Tell the operator, if he wants to know."""
+        if self.on_handshake_failure is not None:
+            self.on_handshake_failure(reason, peer)

@@ -1,0 +1,103 @@
+"""What an application learns about the TLS connection: the ASGI TLS extension 0.2, and ours beside it."""
+
+import ssl
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Final, Self
+
+from OpenSSL import SSL, crypto
+
+from mtls_as.rfc.rfc5280_certificate import CertificateError, parse_certificate
+from mtls_as.tls.context import CIPHER_SUITES
+
+MAX_CHAIN: Final = 10
+"""Certificates taken from a client, the leaf included; further ones are dropped."""
+
+NOT_VERIFIED: Final = "the certification path is not verified by the TLS layer"
+"""`client_cert_error` of every connection with a certificate: possession of the leaf's key is all that was proved."""
+
+_MAX_CACHED_BYTES: Final = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TLSExtension:
+    """The facts of one connection, fixed when its handshake ended."""
+
+    listener: str
+    client_der_chain: tuple[bytes, ...]
+    """Leaf first, as presented; only the leaf's key was proved. Empty without a client certificate."""
+    server_cert: str
+    tls_version: int
+    cipher_suite: int | None
+    tls_group: str | None
+    client_cert_name: str | None
+    _client_pem_chain: tuple[str, ...] = field(repr=False)
+
+    @classmethod
+    def of(cls, connection: SSL.Connection, *, listener: str, server_cert: str) -> Self:
+        """Read a connection whose handshake is complete."""
+        chain = _client_chain(connection)
+        described = [_describe(der) for der in chain]
+        return cls(
+            listener=listener,
+            client_der_chain=chain,
+            server_cert=server_cert,
+            tls_version=connection.get_protocol_version(),
+            cipher_suite=CIPHER_SUITES.get(connection.get_cipher_name() or ""),
+            tls_group=_group(connection),
+            client_cert_name=described[0][1] if described else None,
+            _client_pem_chain=tuple(pem for pem, _ in described),
+        )
+
+    def scope_extensions(self) -> dict[str, dict[str, Any]]:
+        """Fresh members for `scope["extensions"]`, so that no request can alter what another one sees."""
+        return {
+            "tls": {
+                "server_cert": self.server_cert,
+                "client_cert_chain": list(self._client_pem_chain),
+                "client_cert_name": self.client_cert_name,
+                "client_cert_error": NOT_VERIFIED if self.client_der_chain else None,
+                "tls_version": self.tls_version,
+                "cipher_suite": self.cipher_suite,
+            },
+            "mtls_as": {
+                "client_der_chain": self.client_der_chain,
+                "listener": self.listener,
+                "tls_group": self.tls_group,
+            },
+        }
+
+
+def _client_chain(connection: SSL.Connection) -> tuple[bytes, ...]:
+    leaf = connection.get_peer_certificate()
+    if leaf is None:
+        return ()
+    # On the server's side OpenSSL leaves the peer's own certificate out of the chain.
+    issuers = connection.get_peer_cert_chain() or []
+    return tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in [leaf, *issuers[: MAX_CHAIN - 1]])
+
+
+def _group(connection: SSL.Connection) -> str | None:
+    try:
+        return connection.get_group_name()
+    except NotImplementedError:  # an OpenSSL before 3.2
+        return None
+
+
+def _describe(der: bytes) -> tuple[str, str | None]:
+    """PEM, and the subject as an RFC 4514 string, or None where it cannot be read."""
+    return _describe_cached(der) if len(der) <= _MAX_CACHED_BYTES else _describe_anew(der)
+
+
+def _describe_anew(der: bytes) -> tuple[str, str | None]:
+    return ssl.DER_cert_to_PEM_cert(der), _subject(der)
+
+
+_describe_cached = lru_cache(maxsize=1024)(_describe_anew)
+
+
+def _subject(der: bytes) -> str | None:
+    try:
+        return str(parse_certificate(der).subject)
+    except CertificateError:
+        return None

@@ -1,0 +1,87 @@
+"""Where the server listens, and what answers there."""
+
+import errno
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hypercorn.config import Config
+
+from mtls_as.tls.credentials import TLSConfigurationError
+
+ASGIReceive = Callable[[], Awaitable[Any]]
+ASGISend = Callable[[Any], Awaitable[None]]
+ASGIApplication = Callable[[Any, ASGIReceive, ASGISend], Awaitable[None]]
+"""An ASGI 3.0 application."""
+
+_MAX_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """An address and the application behind it.
+
+    `bind` is `host:port` with a numeric or resolvable host, IPv6 in brackets. With `request_certificate` clients are
+    asked for a certificate in the handshake, and any or none is accepted; without, they are never asked.
+    """
+
+    name: str
+    bind: str
+    app: ASGIApplication
+    request_certificate: bool
+
+
+def bind_listeners(listeners: Sequence[Listener]) -> list[socket.socket]:
+    """Bind one socket for each listener, in their order; all of them, or none.
+
+    Raises `TLSConfigurationError` naming the address: malformed, busy, privileged, or not of this machine.
+    """
+    sockets: list[socket.socket] = []
+    try:
+        for listener in listeners:
+            sockets.append(_bind(listener))  # noqa: PERF401 - those bound before a failure must be closed
+    except BaseException:
+        for bound in sockets:
+            bound.close()
+        raise
+    return sockets
+
+
+def format_address(bound: socket.socket) -> str:
+    """`host:port` of a bound socket, IPv6 in brackets."""
+    host, port = bound.getsockname()[:2]
+    return f"[{host}]:{port}" if bound.family is socket.AF_INET6 else f"{host}:{port}"
+
+
+def _bind(listener: Listener) -> socket.socket:
+    place = f"listener {listener.name}: {listener.bind!r}"
+    _check_form(place, listener.bind)
+    config = Config()
+    config.bind = [listener.bind]
+    try:
+        return config.create_sockets().insecure_sockets[0]
+    except OSError as error:
+        raise TLSConfigurationError(f"{place} {_reason(error)}") from None
+
+
+def _check_form(place: str, bind: str) -> None:
+    host, separator, port = bind.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not separator or not host or (":" in host and not bracketed):
+        raise TLSConfigurationError(f"{place} is not of the form host:port or [IPv6 address]:port")
+    if not port.isascii() or not port.isdigit() or int(port) > _MAX_PORT:
+        raise TLSConfigurationError(f"{place} has no port between 0 and {_MAX_PORT}")
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return "names a host that cannot be resolved"
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "is in use by another program"
+        case errno.EACCES:
+            return "needs a privilege that this process does not have: ports below 1024 are reserved"
+        case errno.EADDRNOTAVAIL:
+            return "is not an address of this machine"
+    return f"cannot be bound: {error.strerror}"
