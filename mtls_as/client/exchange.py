@@ -1,0 +1,142 @@
+"""Discovery and the token request as generators: they yield requests and are sent answers, and do no I/O themselves."""
+
+import re
+import ssl
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlencode
+
+import httpx
+
+from mtls_as.client.errors import AuthorizationServerError, ClientConfigurationError, TokenRequestError
+from mtls_as.remote.bounded import REQUEST_HEADERS, TOTAL_SECONDS, Answer, AnswerError, send, send_async
+from mtls_as.rfc.rfc8414_metadata import MetadataError, metadata_url, parse_metadata
+
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 §2.1
+_HTTP_OK: Final = 200
+_DEFAULT_LIFETIME: Final = 60  # seconds, when the server does not say (RFC 6749 §5.1 only recommends it)
+_MAX_LIFETIME: Final = 365 * 86400
+_MARGIN: Final = 30.0  # seconds
+
+Exchange = Generator[httpx.Request, Answer, "AccessToken"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessToken:
+    """A token as the server gave it. Times are epoch seconds; `scope` is None where it is what was asked for."""
+
+    value: str = field(repr=False)
+    scope: str | None
+    expires_at: float
+    refresh_at: float
+    """When to ask for the next one: a little before this one ends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRequest:
+    """What a client asks for with the client credentials grant (RFC 6749 §4.4, RFC 8707 §2)."""
+
+    issuer: str
+    client_id: str
+    scope: str | None
+    resource: str | None
+
+    def discovery(self) -> httpx.Request:
+        """The request for the server's metadata. Raises `ClientConfigurationError` for an issuer that is none."""
+        try:
+            return httpx.Request("GET", metadata_url(self.issuer), headers=REQUEST_HEADERS)
+        except (MetadataError, httpx.InvalidURL) as error:
+            raise ClientConfigurationError(f"issuer: {error}") from None
+
+    def at(self, token_endpoint: str) -> httpx.Request:
+        """The token request; the certificate of the connection is the client's authentication (RFC 8705 §2)."""
+        members = {
+            "grant_type": "client_credentials",
+            "client_id": self.client_id,
+            "scope": self.scope,
+            "resource": self.resource,
+        }
+        form = urlencode({name: value for name, value in members.items() if value is not None})
+        headers = {**REQUEST_HEADERS, "Content-Type": "application/x-www-form-urlencoded"}
+        return httpx.Request("POST", token_endpoint, headers=headers, content=form.encode("ascii"))
+
+
+def exchange(wanted: TokenRequest, *, at: float) -> Exchange:
+    """Discover the token endpoint and ask it for a token. Raises `TokenRequestError`, `AuthorizationServerError`.
+
+    `at` is the time now, from which the token's life is counted: its sending can only make the estimate shorter.
+    """
+    answer = yield wanted.discovery()
+    try:
+        metadata = parse_metadata(answer.expect(_HTTP_OK).json(), issuer=wanted.issuer)
+    except (AnswerError, MetadataError) as error:
+        raise AuthorizationServerError(f"metadata of {wanted.issuer}: {error}") from None
+    token_endpoint = metadata.mtls_token_endpoint
+    if token_endpoint is None:
+        raise AuthorizationServerError(f"metadata of {wanted.issuer}: there is no token endpoint")
+    answer = yield wanted.at(token_endpoint)
+    try:
+        return _read_token(answer, at=at)
+    except AnswerError as error:
+        raise AuthorizationServerError(f"{token_endpoint}: {error}") from None
+
+
+def run(steps: Exchange, context: ssl.SSLContext) -> AccessToken:
+    """Run an exchange over blocking connections of its own. Raises as the exchange does."""
+    with httpx.Client(verify=context, trust_env=False, follow_redirects=False, timeout=TOTAL_SECONDS) as client:
+        try:
+            request = next(steps)
+            while True:
+                request = steps.send(send(client, request))
+        except AnswerError as error:
+            raise AuthorizationServerError(f"{request.url}: {error}") from error
+        except StopIteration as finished:
+            token: AccessToken = finished.value
+            return token
+
+
+async def run_async(steps: Exchange, context: ssl.SSLContext) -> AccessToken:
+    """`run` over asynchronous connections."""
+    async with httpx.AsyncClient(
+        verify=context, trust_env=False, follow_redirects=False, timeout=TOTAL_SECONDS
+    ) as client:
+        try:
+            request = next(steps)
+            while True:
+                request = steps.send(await send_async(client, request))
+        except AnswerError as error:
+            raise AuthorizationServerError(f"{request.url}: {error}") from error
+        except StopIteration as finished:
+            token: AccessToken = finished.value
+            return token
+
+
+def _read_token(answer: Answer, *, at: float) -> AccessToken:
+    """RFC 6749 §5.1 and §5.2. Raises `TokenRequestError`, `AnswerError`."""
+    members = answer.json()
+    if not isinstance(members, dict):
+        raise AnswerError("the answer is not an object")
+    if answer.status != _HTTP_OK:
+        code, description = members.get("error"), members.get("error_description", "")
+        if not isinstance(code, str) or not isinstance(description, str):
+            raise AnswerError(f"status {answer.status} without an OAuth error")
+        raise TokenRequestError(_printable(code), _printable(description))
+    value, kind, scope = (members.get(name) for name in ("access_token", "token_type", "scope"))
+    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
+        raise AnswerError("there is no usable access_token")
+    if not isinstance(kind, str) or kind.lower() != "bearer":
+        raise AnswerError("the token_type is not Bearer")
+    if scope is not None and not isinstance(scope, str):
+        raise AnswerError("the scope is not a string")
+    lifetime = members.get("expires_in", _DEFAULT_LIFETIME)
+    if isinstance(lifetime, bool) or not isinstance(lifetime, int | float) or not 0 < lifetime <= _MAX_LIFETIME:
+        raise AnswerError("expires_in is not a number of seconds")
+    expires_at = at + lifetime
+    return AccessToken(
+        value=value, scope=scope, expires_at=expires_at, refresh_at=expires_at - min(_MARGIN, lifetime / 10)
+    )
+
+
+def _printable(text: str) -> str:
+    return ascii(text[:200])[1:-1]
