@@ -1,0 +1,191 @@
+"""`mtls-as cert`: what a certificate says, and what the server would say to it."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mtls_as.cli.options import config_option, json_option
+from mtls_as.cli.output import say, say_json
+
+if TYPE_CHECKING:
+    from mtls_as.cli.judgement import Verdict
+    from mtls_as.config import Settings
+    from mtls_as.rfc.rfc5280_certificate import Certificate
+    from mtls_as.server.clients import Client
+
+_LABEL_WIDTH = 20
+
+
+@click.group()
+def cert() -> None:
+    """Look at certificates."""
+
+
+@cert.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--client", "client_id", metavar="ID", help="Judge this client only.")
+@config_option
+@json_option
+@click.pass_context
+def explain(ctx: click.Context, file: Path, client_id: str | None, config: Path, *, as_json: bool) -> None:
+    """Print what the certificate in FILE says, the lines that register it, and who would be accepted with it.
+
+    FILE is PEM (the client's own certificate first, then its intermediates) or DER. Without a configuration file there
+    are no clients to ask about, and only the certificate is explained.
+
+    \b
+    Example:
+      mtls-as cert explain partner.pem --client partner
+    """
+    from mtls_as.cli.certificate_facts import certificate_facts
+    from mtls_as.cli.files import read_certificates
+
+    now = time.time()
+    chain = read_certificates(file)
+    facts = certificate_facts(chain[0], at=datetime.fromtimestamp(now, UTC))
+    verdicts = None
+    if _has_configuration(ctx, config, client_id):
+        verdicts = asyncio.run(_judge(config, chain, client_id, at=now))
+    if as_json:
+        say_json(facts | {"clients": None if verdicts is None else [_verdict_members(v) for v in verdicts]})
+        return
+    say(str(file))
+    _say_facts(facts)
+    if len(chain) > 1:
+        _say_field("also in the file", ", ".join(str(issuer.subject) for issuer in chain[1:]))
+    _say_registration(facts, file)
+    if verdicts is None:
+        say()
+        say(f"There is no {config} here, so there are no clients to ask about.")
+    else:
+        _say_verdicts(verdicts)
+
+
+def _has_configuration(ctx: click.Context, config: Path, client_id: str | None) -> bool:
+    """Whether there are clients to ask about; a file that was asked for must be there."""
+    is_default = ctx.get_parameter_source("config") is click.core.ParameterSource.DEFAULT
+    return config.exists() or not is_default or client_id is not None
+
+
+async def _judge(config: Path, chain: "Sequence[Certificate]", client_id: str | None, *, at: float) -> "list[Verdict]":
+    from mtls_as.cli.judgement import judge
+    from mtls_as.config import load_settings
+    from mtls_as.pki.presented import present
+    from mtls_as.pki.trust_domains import TrustDomains
+
+    settings = load_settings(config)
+    trust = TrustDomains.load(settings.trust_domains, base=settings.folder)
+    clients = await _clients(settings)
+    if client_id is not None:
+        clients = [client for client in clients if client.client_id == client_id]
+        if not clients:
+            raise click.ClickException(f"there is no client {client_id}, neither in {config} nor in the database")
+    return await judge(clients, present([certificate.der for certificate in chain]), trust=trust, at=at)
+
+
+async def _clients(settings: "Settings") -> "list[Client]":
+    from mtls_as.cli.stored import opened_storage
+
+    async with opened_storage(settings) as storage:
+        return [*settings.clients, *await storage.clients.list()]
+
+
+def _verdict_members(verdict: "Verdict") -> dict[str, object]:
+    client = verdict.client
+    return {
+        "client_id": client.client_id,
+        "token_endpoint_auth_method": client.metadata.token_endpoint_auth_method,
+        "trust": client.trust,
+        "source": client.source.value,
+        "accepted": verdict.accepted,
+        "reason": verdict.reason,
+        "detail": verdict.detail,
+        "subject": _subject_members(verdict),
+    }
+
+
+def _subject_members(verdict: "Verdict") -> dict[str, object] | None:
+    expected, mismatch = verdict.expected, verdict.mismatch
+    if expected is None:
+        return None
+    found = None if mismatch is None else list(mismatch.found)
+    return {"type": expected.type.value, "expected": expected.text, "matches": mismatch is None, "found": found}
+
+
+def _say_facts(facts: Mapping[str, Any]) -> None:
+    days = facts["days_left"]
+    left = f"{days} days left" if days >= 0 else "expired"
+    _say_field("subject", facts["subject"] or "(empty)")
+    _say_field("issuer", facts["issuer"] or "(empty)")
+    _say_field("serial number", facts["serial_number"])
+    _say_field("valid", f"{facts['not_before']} to {facts['not_after']} ({left})")
+    for name in facts["subject_alternative_names"]:
+        _say_field("alternative name", f"{name['type']}: {name['value']}")
+    _say_field("key", f"{facts['key']} ({facts['key_strength']} bits of security)")
+    _say_field("key usage", _usages(facts["key_usage"]))
+    _say_field("extended key usage", _usages(facts["extended_key_usage"]))
+    _say_field("authority", "yes: a CA's certificate is never accepted as a client's" if facts["is_ca"] else "no")
+    _say_field("signature hash", facts["signature_hash"] or "none of its own")
+    _say_field("x5t#S256", facts["x5t#S256"])
+    _say_field("SHA-256", facts["sha256"])
+
+
+def _usages(usages: Sequence[str] | None) -> str:
+    return "not restricted" if usages is None else ", ".join(usages) or "none"
+
+
+def _say_registration(facts: Mapping[str, Any], file: Path) -> None:
+    from mtls_as.cli.certificate_facts import toml_assignment
+
+    if facts["jwks"] is not None:
+        say()
+        say("It signs itself. To register the certificate, and no other:")
+        say('  token_endpoint_auth_method = "self_signed_tls_client_auth"')
+        say(f"  {toml_assignment('jwks', facts['jwks'])}")
+        say(f"or: mtls-as client add --client-id ID --scope SCOPE --certificate {file}")
+    elif facts["registrations"]:
+        say()
+        say("To register a client with one of its names, take one of these lines:")
+        for line in facts["registrations"]:
+            for name, text in line.items():
+                say(f"  {toml_assignment(name, text)}")
+    else:
+        say()
+        say("It has no name that could be registered.")
+
+
+def _say_verdicts(verdicts: "Sequence[Verdict]") -> None:
+    say()
+    say("Clients:" if verdicts else "There are no clients.")
+    for verdict in verdicts:
+        name = verdict.client.client_id
+        if verdict.accepted:
+            say(f"  {name}: accepted")
+            continue
+        say(f"  {name}: refused, {verdict.reason}: {verdict.detail}")
+        for line in _subject_lines(verdict):
+            say(f"    {line}")
+
+
+def _subject_lines(verdict: "Verdict") -> list[str]:
+    """How the subject compares, where the reason of the refusal does not say so in full."""
+    from mtls_as.rfc.refusal import Refusal
+
+    expected, mismatch = verdict.expected, verdict.mismatch
+    if expected is None:
+        return []
+    if mismatch is None:
+        return [f"{expected.type}: '{expected.text}' matches"]
+    # A difference within one RDN is easier to see against the whole names.
+    whole = [f"expected {expected.text}", *(f"found    {name}" for name in mismatch.found)]
+    names = whole if mismatch.difference and mismatch.difference.position else []
+    return names if verdict.reason is Refusal.SUBJECT_MISMATCH else [str(mismatch), *names]
+
+
+def _say_field(label: str, value: str) -> None:
+    say(f"  {label:{_LABEL_WIDTH}}{value}")

@@ -1,0 +1,277 @@
+"""`mtls-as client`: the clients stored in the database; those of the configuration file are shown, not changed."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mtls_as.cli.options import config_option, json_option
+from mtls_as.cli.output import say, say_json, say_listing
+
+if TYPE_CHECKING:
+    from mtls_as.config import Settings
+    from mtls_as.server.clients import Client
+
+_CERTIFICATE_METHOD = "self_signed_tls_client_auth"
+_SUBJECT_METHOD = "tls_client_auth"
+
+
+@click.group()
+def client() -> None:
+    """Register clients, and list, disable or delete them.
+
+    A running server takes over every change within about a second.
+    """
+
+
+@client.command()
+@click.option("--client-id", metavar="ID", help="The name of the client, chosen by you.")
+@click.option("--trust", metavar="DOMAIN", help="The trust domain its certificates must chain to.")
+@click.option("--subject-dn", metavar="DN", help="Its certificate's subject, as RFC 4514 text: CN=reports,O=Example")
+@click.option("--san-dns", metavar="NAME", help="Or a DNS name among the alternative names.")
+@click.option("--san-uri", metavar="URI", help="Or a URI among them.")
+@click.option("--san-ip", metavar="ADDRESS", help="Or an IP address among them.")
+@click.option("--san-email", metavar="MAILBOX", help="Or a mailbox among them.")
+@click.option(
+    "--certificate",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Or register this very certificate; nothing else about it is then trusted.",
+)
+@click.option("--jwks", type=click.Path(path_type=Path), metavar="FILE", help="Or the keys of a JWK Set.")
+@click.option("--jwks-uri", metavar="URL", help="Or the place where the client publishes its JWK Set.")
+@click.option("--scope", metavar="SCOPES", help="What it may ask for, separated by spaces.")
+@click.option("--name", "client_name", metavar="TEXT", help="A name for people.")
+@click.option("--access-token-lifetime", type=int, metavar="SECONDS", help="Instead of the server's own.")
+@click.option("--bearer", is_flag=True, help="Issue tokens that are NOT bound to the certificate.")
+@click.option(
+    "--metadata",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A JSON object with the members of RFC 7591 and RFC 8705; options add to it.",
+)
+@config_option
+@json_option
+def add(config: Path, metadata: Path | None, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - click's options, by name
+    """Register a client. It has exactly one identity: one subject, one certificate, or one set of keys.
+
+    \b
+    Examples:
+      mtls-as client add --client-id reports --trust default --san-dns reports.example --scope reports:read
+      mtls-as client add --client-id partner --certificate partner.pem --scope reports:read
+      mtls-as client add --metadata client.json
+    """
+    from mtls_as.config import load_settings
+    from mtls_as.rfc.rfc7591_client_metadata import ClientMetadataError
+    from mtls_as.server.clients import ClientSource, parse_client
+
+    settings = load_settings(config)
+    members = {**_members_of_file(metadata), **_members_of_options(options)}
+    if "client_id" not in members:
+        raise click.UsageError("Missing option '--client-id'.")
+    if "token_endpoint_auth_method" not in members:
+        raise click.UsageError("How is the client known? Give one --subject-dn, --san-…, --certificate or --jwks….")
+    new = parse_client(members, ClientSource.STORAGE)
+    problems = settings.find_client_problems(new)
+    if problems:
+        raise ClientMetadataError(problems)
+    if any(declared.client_id == new.client_id for declared in settings.clients):
+        raise click.ClickException(f"the client {new.client_id} is declared in {config}; choose another name")
+    asyncio.run(_add(settings, new))
+    if as_json:
+        say_json(_described(new))
+    else:
+        say(f"The client {new.client_id} is registered.")
+
+
+@client.command("list")
+@config_option
+@json_option
+def list_(config: Path, *, as_json: bool) -> None:
+    """List the clients of the configuration file and of the database.
+
+    \b
+    Example:
+      mtls-as client list --json
+    """
+    from mtls_as.config import load_settings
+
+    clients = asyncio.run(all_clients(load_settings(config)))
+    rows = [_described(each) for each in clients]
+    columns = ("client_id", "token_endpoint_auth_method", "identity", "trust", "scope", "enabled", "source")
+    if not as_json:
+        rows = [row | {"identity": _identity(row)} for row in rows]
+    say_listing(rows, columns, as_json=as_json)
+
+
+@client.command()
+@click.argument("client_id", metavar="ID")
+@config_option
+@json_option
+def show(client_id: str, config: Path, *, as_json: bool) -> None:
+    """Show one client: its metadata, and where it is registered.
+
+    \b
+    Example:
+      mtls-as client show reports
+    """
+    from mtls_as.config import load_settings
+
+    for each in asyncio.run(all_clients(load_settings(config))):
+        if each.client_id == client_id:
+            _show(_described(each), as_json=as_json)
+            return
+    raise click.ClickException(f"there is no client {client_id}, neither in {config} nor in the database")
+
+
+@client.command()
+@click.argument("client_id", metavar="ID")
+@config_option
+def disable(client_id: str, config: Path) -> None:
+    """Keep a client out, and its registration. Tokens it has go on until they expire.
+
+    \b
+    Example:
+      mtls-as client disable partner
+    """
+    asyncio.run(_set_enabled(config, client_id, enabled=False))
+    say(f"The client {client_id} is disabled.")
+
+
+@client.command()
+@click.argument("client_id", metavar="ID")
+@config_option
+def enable(client_id: str, config: Path) -> None:
+    """Let a disabled client in again.
+
+    \b
+    Example:
+      mtls-as client enable partner
+    """
+    asyncio.run(_set_enabled(config, client_id, enabled=True))
+    say(f"The client {client_id} is enabled.")
+
+
+@client.command()
+@click.argument("client_id", metavar="ID")
+@config_option
+def delete(client_id: str, config: Path) -> None:
+    """Forget a client. Tokens it has go on until they expire.
+
+    \b
+    Example:
+      mtls-as client delete partner
+    """
+    asyncio.run(_delete(config, client_id))
+    say(f"The client {client_id} is deleted.")
+
+
+async def all_clients(settings: "Settings") -> "list[Client]":
+    """The declared clients and the stored ones, as the server knows them."""
+    from mtls_as.cli.stored import opened_storage
+
+    async with opened_storage(settings) as storage:
+        return [*settings.clients, *await storage.clients.list()]
+
+
+async def _add(settings: "Settings", new: "Client") -> None:
+    from mtls_as.cli.stored import opened_storage
+
+    async with opened_storage(settings) as storage:
+        await storage.clients.add(new)
+
+
+async def _set_enabled(config: Path, client_id: str, *, enabled: bool) -> None:
+    from mtls_as.cli.stored import opened_storage
+
+    async with opened_storage(_settings_without(config, client_id)) as storage:
+        await storage.clients.set_enabled(client_id, enabled)
+
+
+async def _delete(config: Path, client_id: str) -> None:
+    from mtls_as.cli.stored import opened_storage
+
+    async with opened_storage(_settings_without(config, client_id)) as storage:
+        await storage.clients.delete(client_id)
+
+
+def _settings_without(config: Path, client_id: str) -> "Settings":
+    """The settings, for a command on a client that must not be declared in them."""
+    from mtls_as.config import load_settings
+
+    settings = load_settings(config)
+    if any(declared.client_id == client_id for declared in settings.clients):
+        raise click.ClickException(f"the client {client_id} is declared in {config}: change it there, and restart")
+    return settings
+
+
+def _members_of_file(file: Path | None) -> dict[str, object]:
+    from mtls_as.cli.files import FileError, read_json
+
+    if file is None:
+        return {}
+    document = read_json(file)
+    if not isinstance(document, dict):
+        raise FileError(f"{file}: a client's metadata is a JSON object")
+    return document
+
+
+def _members_of_options(options: Mapping[str, Any]) -> dict[str, object]:
+    """The members that the given options stand for; which of them go together is judged with the whole."""
+    from mtls_as.cli.files import read_json
+
+    given = {name: value for name, value in options.items() if value is not None and value is not False}
+    subjects = ("subject_dn", "san_dns", "san_uri", "san_ip", "san_email")
+    members: dict[str, object] = {f"tls_client_auth_{name}": given.pop(name) for name in subjects if name in given}
+    if members:
+        members["token_endpoint_auth_method"] = _SUBJECT_METHOD
+    if "jwks" in given and "certificate" in given:
+        raise click.UsageError("--jwks and --certificate exclude each other.")
+    if "jwks" in given:
+        members["jwks"] = read_json(given.pop("jwks"))
+    if "certificate" in given:
+        members["jwks"] = _keys_of_certificate(given.pop("certificate"))
+    if given.pop("bearer", False):
+        members["tls_client_certificate_bound_access_tokens"] = False
+    if "jwks" in members or "jwks_uri" in given:
+        members.setdefault("token_endpoint_auth_method", _CERTIFICATE_METHOD)
+    return members | given
+
+
+def _keys_of_certificate(file: Path) -> dict[str, object]:
+    from mtls_as.cli.certificate_facts import registered_keys
+    from mtls_as.cli.files import FileError, read_certificates
+
+    certificate = read_certificates(file)[0]
+    keys = registered_keys(certificate)
+    if keys is None:
+        raise FileError(f"{file}: keys of the kind {certificate.key_description} cannot be registered")
+    return keys
+
+
+def _described(each: "Client") -> dict[str, Any]:
+    from mtls_as.server.clients import format_client
+
+    return {**format_client(each), "source": each.source.value}
+
+
+def _identity(members: Mapping[str, Any]) -> str:
+    for name, value in members.items():
+        if name.startswith("tls_client_auth_"):
+            return f"{name.removeprefix('tls_client_auth_')} {value}"
+    if "jwks_uri" in members:
+        return str(members["jwks_uri"])
+    count = len(members["jwks"]["keys"])
+    return "1 registered key" if count == 1 else f"{count} registered keys"
+
+
+def _show(members: Mapping[str, Any], *, as_json: bool) -> None:
+    from mtls_as.cli.certificate_facts import toml_assignment
+
+    if as_json:
+        say_json(members)
+        return
+    for name, value in members.items():
+        say(f"# registered in the {value}" if name == "source" else toml_assignment(name, value))

@@ -1,0 +1,88 @@
+"""`mtls-as init`: everything that must exist before the first start, made once and never overwritten."""
+
+import asyncio
+import os
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mtls_as.cli.options import config_option
+from mtls_as.cli.output import say
+
+if TYPE_CHECKING:
+    from mtls_as.config import Settings
+
+
+@click.command(short_help="Make keys and database before the first start.")
+@click.option("--development", is_flag=True, help="Also make a CA, and certificates for localhost and some clients.")
+@config_option
+def init(config: Path, *, development: bool) -> None:
+    """Make what the configuration needs and does not exist: the storage key, the database, the first signing key.
+
+    Nothing is overwritten, so it may be run again; after an update it brings the database up to date.
+
+    \b
+    Example:
+      mtls-as init --development
+    """
+    from mtls_as.config import load_settings
+
+    settings = load_settings(config)
+    if development:
+        _make_pki(settings.folder / "certs")
+    _make_storage_key(settings.storage.encryption_key_file)
+    _make_database(settings.storage.url)
+    asyncio.run(_make_signing_key(settings))
+
+
+def _make_pki(folder: Path) -> None:
+    from mtls_as.cli.development_pki import make_development_pki
+
+    made = make_development_pki(folder, at=datetime.now(UTC))
+    say(f"{folder}: development certificates " + ("made" if made else "are there"))
+
+
+def _make_storage_key(file: Path) -> None:
+    from mtls_as.storage import ENVIRONMENT_VARIABLE, create_key_file, read_encryption_key
+
+    if ENVIRONMENT_VARIABLE in os.environ:
+        read_encryption_key(file)
+        say(f"The storage key is in the environment variable {ENVIRONMENT_VARIABLE}; no file is made")
+    elif file.exists():
+        read_encryption_key(file)
+        say(f"{file}: the storage key is there")
+    else:
+        create_key_file(file)
+        say(f"{file}: storage key made; without it the signing keys in the database cannot be read, so back it up")
+
+
+def _make_database(url: str) -> None:
+    from mtls_as.storage import current, upgrade
+
+    file = Path(url.removeprefix("sqlite:///"))
+    before = current(url) if file.exists() else None
+    upgrade(url)
+    if before is None:
+        say(f"{file}: database made")
+    elif before == current(url):
+        say(f"{file}: the database is up to date")
+    else:
+        say(f"{file}: database brought up to date")
+
+
+async def _make_signing_key(settings: "Settings") -> None:
+    from mtls_as.cli.keys import OVERLAP_SECONDS
+    from mtls_as.cli.stored import opened_storage
+    from mtls_as.server.signing_keys import NoSigningKey, SigningKeys
+
+    algorithm, now = settings.tokens.algorithm, time.time()
+    async with opened_storage(settings) as storage:
+        try:
+            key = SigningKeys(await storage.signing_keys.all()).active(algorithm, now)
+            say(f"The signing key {key.kid} ({algorithm}) is there")
+        except NoSigningKey:
+            key = await storage.signing_keys.rotate(algorithm, at=now, publish_ahead=0, overlap=OVERLAP_SECONDS)
+            say(f"The signing key {key.kid} ({algorithm}) is made")

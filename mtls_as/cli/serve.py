@@ -1,0 +1,42 @@
+"""`mtls-as serve` and `mtls-as check-config`."""
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from mtls_as.cli.options import config_option
+from mtls_as.cli.output import say
+
+
+@click.command(short_help="Run the authorization server.")
+@config_option
+def serve(config: Path) -> None:
+    """Serve until SIGTERM or Ctrl-C; requests under way are answered first. SIGHUP reloads the server's certificate.
+
+    Everything is read and checked before the first socket is bound. Each request writes one line of JSON to standard
+    output: what was asked, by whom, and why it was refused.
+
+    \b
+    Example:
+      mtls-as serve --config config.toml
+    """
+    from mtls_as import wiring
+
+    wiring.serve(config)
+
+
+@click.command("check-config", short_help="Check a configuration as `serve` would.")
+@config_option
+def check_config(config: Path) -> None:
+    """Check a configuration as `serve` would: the file, the certificates and keys it names, the database.
+
+    \b
+    Example:
+      mtls-as check-config --config config.toml
+    """
+    from mtls_as import wiring
+    from mtls_as.config import load_settings
+
+    asyncio.run(wiring.check(load_settings(config)))
+    say(f"{config} is good.")
