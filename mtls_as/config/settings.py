@@ -99,18 +99,24 @@ def load_settings(path: Path) -> Settings:
 
 
 def _read_toml(path: Path) -> dict[str, object]:
+    data = b""
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
+        data = path.read_bytes()
+        return tomllib.loads(data.decode("utf-8"))
     except FileNotFoundError:
         message = "there is no such file"
     except OSError as error:
         message = f"cannot be read: {error.strerror or error}"
     except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        message = f"is not UTF-8 in line {line}"
+        message = f"is not UTF-8 (at line {_line(data[: error.start])})"
     except tomllib.TOMLDecodeError as error:
-        message = f"is not TOML: {error}"
+        # Every other message of the parser names the line.
+        message = "is not TOML: " + str(error).replace("at end of document", f"at the end, line {_line(data)}")
     raise ConfigurationError.of(path, [Problem("", message)])
+
+
+def _line(before: bytes) -> int:
+    return before.count(b"\n") + 1
 
 
 def _build(document: Document, path: Path) -> Settings:
