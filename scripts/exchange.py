@@ -1,9 +1,9 @@
 """One exchange for people to see: two servers, a token bound to a certificate, and every wrong use of it refused."""
 
 import argparse
+import base64
 import contextlib
 import json
-import os
 import shlex
 import signal
 import socket
@@ -13,13 +13,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 
 import httpx
 
 from mtls_as.config import ConfigurationError, Settings, load_settings
 from mtls_as.rfc.rfc8414_metadata import metadata_url
+from mtls_as.rfc.rfc8705_mtls import parse_confirmation, thumbprints_equal, x5t_s256
 
 ROOT: Final = Path(__file__).parent.parent
 START_SECONDS: Final = 30
@@ -43,8 +44,8 @@ class Call:
 
     def curl(self, certs: Path) -> str:
         """The command line; the token stands in `$TOKEN`."""
-        here = Path(os.path.relpath(certs))
-        words = ["curl", "-s", "--cacert", f"{here / 'ca.pem'}"]
+        here = relative(certs)
+        words = ["curl", "-sS", "--cacert", f"{here / 'ca.pem'}"]
         if self.certificate:
             words += ["--cert", f"{here / self.certificate}.pem", "--key", f"{here / self.certificate}-key.pem"]
         for name, value in (self.form or {}).items():
@@ -135,6 +136,7 @@ def exchange(settings: Settings, certs: Path) -> list[str]:
         expected="access_token",
     )
     differences, answer = perform(2, ask, certs)
+    differences += differences or show_binding(answer["access_token"], certs / "reports.pem")
     if differences:
         return differences
     use = Call(
@@ -162,7 +164,7 @@ def exchange(settings: Settings, certs: Path) -> list[str]:
     return [difference for number, call in enumerate(calls, 3) for difference in perform(number, call, certs)[0]]
 
 
-def perform(number: int, call: Call, certs: Path) -> tuple[list[str], dict[str, str]]:
+def perform(number: int, call: Call, certs: Path) -> tuple[list[str], dict[str, Any]]:
     """Print a step, do it, print the outcome; returns what was not as expected, and the answer's document."""
     say(f"\n{number}. {call.title}")
     line = call.curl(certs)
@@ -180,6 +182,17 @@ def perform(number: int, call: Call, certs: Path) -> tuple[list[str], dict[str, 
     if as_expected:
         return [], document
     return [f"step {number} should have answered {call.status} with {call.expected}"], {}
+
+
+def show_binding(token: str, certificate: Path) -> list[str]:
+    """Print whom the token is bound to; returns what was not as expected."""
+    payload = token.split(".")[1]
+    bound_to = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["cnf"]
+    say(f'   Inside it: "cnf": {json.dumps(bound_to)}, which is the SHA-256 of {relative(certificate)}')
+    der = ssl.PEM_cert_to_DER_cert(certificate.read_text())
+    if thumbprints_equal(parse_confirmation(bound_to), x5t_s256(der)):
+        return []
+    return [f"the token should be bound to {certificate}"]
 
 
 @contextlib.contextmanager
@@ -234,6 +247,12 @@ def stop(child: Child) -> None:
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
+
+
+def relative(path: Path) -> Path:
+    """The path as people would type it here."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def mtls_as() -> list[str]:

@@ -36,8 +36,7 @@ from mtls_as.cli.output import say, say_json
 def token(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - click's options, by name
     """Fetch an access token with a certificate, and print it alone on standard output.
 
-    The token endpoint is found through the issuer's metadata. The token is good only over connections made with the same
-    certificate.
+    The token endpoint is found through the issuer's metadata. The token is good only together with the certificate.
 
     \b
     Example:
