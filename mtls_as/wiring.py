@@ -8,7 +8,6 @@ import contextlib
 import logging
 import secrets
 import signal
-import ssl
 import sys
 import time
 from collections import OrderedDict
@@ -19,7 +18,7 @@ from pathlib import Path
 from socket import socket
 from typing import Final, Generic, TypeVar
 
-from mtls_as.config import ConfigurationError, Settings, load_settings
+from mtls_as.config import ConfigurationError, Problem, Settings, load_settings
 from mtls_as.http.app import Endpoints, create_mtls_app, create_public_app
 from mtls_as.observability.event_log import EventLog
 from mtls_as.pki.trust_domains import TrustDomains
@@ -30,13 +29,13 @@ from mtls_as.server.client_authentication.authenticator import ClientAuthenticat
 from mtls_as.server.client_directory import ClientDirectory
 from mtls_as.server.endpoints.metadata import MetadataEndpoint
 from mtls_as.server.endpoints.token import TokenEndpoint
-from mtls_as.server.events import EventSink
+from mtls_as.server.events import EventSink, RequestEvent
 from mtls_as.server.grants.client_credentials import ClientCredentialsGrant
 from mtls_as.server.policy import Policy
 from mtls_as.server.ports import Clock, StorageUnavailable
 from mtls_as.server.signing_keys import SigningKeys
 from mtls_as.storage import Storage, open_storage, read_encryption_key
-from mtls_as.tls import Listener, ServerCredentials, Timeouts, bind_listeners, run_workers, serve_listeners
+from mtls_as.tls import Listener, ServerCredentials, bind_listeners, serve_listeners
 
 CHANGE_POLL_SECONDS: Final = 1.0
 MAX_REMOTE_KEY_SETS: Final = 1_000
@@ -89,19 +88,14 @@ class Node:
 
     def listeners(self) -> list[Listener]:
         """The listeners of the configuration, each with its application."""
-        configured = self.settings.listeners
-        mtls = Listener(
-            name="mtls", bind=configured.mtls.bind, app=create_mtls_app(self.endpoints), request_certificate=True
-        )
-        if configured.public is None:
-            return [mtls]
-        public = Listener(
-            name="public",
-            bind=configured.public.bind,
-            app=create_public_app(self.endpoints),
-            request_certificate=False,
-        )
-        return [mtls, public]
+        mtls, public = self.settings.listeners.mtls, self.settings.listeners.public
+        listeners = [
+            Listener(name="mtls", bind=mtls.bind, app=create_mtls_app(self.endpoints), request_certificate=True)
+        ]
+        if public is not None:
+            app = create_public_app(self.endpoints)
+            listeners.append(Listener(name="public", bind=public.bind, app=app, request_certificate=False))
+        return listeners
 
     async def follow_changes(self) -> None:
         """Take over what other processes write to the storage, until cancelled."""
@@ -123,12 +117,15 @@ class Node:
 
 @contextlib.asynccontextmanager
 async def open_node(settings: Settings, *, emit: EventSink, clock: Clock = time.time) -> AsyncIterator[Node]:
-    """Build a node: every file is read and every cross-check made. Raises what `STARTUP_ERRORS` lists."""
-    credentials = ServerCredentials.load(settings.tls.certificate, settings.tls.private_key)
+    """Build a node: every file is read and every cross-check made.
+
+    Raises `ConfigurationError`, `TLSConfigurationError`, `TrustConfigurationError`, `StorageError` or `NoSigningKey`.
+    """
+    credentials = load_credentials(settings)
     trust = Current(TrustDomains.load(settings.trust_domains, base=settings.folder))
     encryption_key = read_encryption_key(settings.storage.encryption_key_file)
     storage = open_storage(settings.storage.url, encryption_key=encryption_key, clock=clock)
-    fetcher = DocumentFetcher(ssl_context=ssl.create_default_context())
+    fetcher = DocumentFetcher()
     try:
         clients = ClientDirectory({client.client_id: client for client in settings.clients}, storage.clients.find)
         signing_keys = Current(SigningKeys(()))
@@ -175,7 +172,7 @@ def _endpoints(
         ),
     )
     public = settings.listeners.public
-    metadata = MetadataEndpoint(
+    metadata = MetadataEndpoint.of(
         issuer=settings.issuer,
         mtls_url=settings.listeners.mtls.url,
         public_url=public.url if public else None,
@@ -188,24 +185,58 @@ def _endpoints(
 async def _refuse_double_registrations(settings: Settings, storage: Storage) -> None:
     for client in settings.clients:
         if await storage.clients.find(client.client_id) is not None:
-            problem = f"the client {client.client_id} is declared here and stored in the database too; delete one of them"
-            raise ConfigurationError(f"{settings.path}: {problem}")
+            message = f"{client.client_id} is declared here and stored in the database too; delete one of them"
+            raise ConfigurationError.of(settings.path, [Problem("clients", message)])
 
 
-async def check(settings: Settings) -> None:
-    """Build everything once and drop it. Raises what `STARTUP_ERRORS` lists."""
-    async with open_node(settings, emit=lambda event: None):
-        pass
+def load_credentials(settings: Settings) -> ServerCredentials:
+    """The server's certificate and key as they stand in their files now. Raises `TLSConfigurationError`."""
+    return ServerCredentials.load(settings.tls.certificate, settings.tls.private_key)
+
+
+async def check(settings: Settings) -> list[Listener]:
+    """Build a node once and drop it. Returns the listeners it would serve; raises what `open_node` raises."""
+    async with open_node(settings, emit=_emit_nothing) as node:
+        return node.listeners()
+
+
+def _emit_nothing(_event: RequestEvent) -> None:
+    pass
 
 
 def serve(path: Path) -> None:
     """Serve the configuration file `path` until SIGTERM or SIGINT: check all, bind all, and only then start."""
+    from mtls_as.tls.workers import run_workers
+
     settings = load_settings(path)
-    asyncio.run(check(settings))
-    listeners = _bind_only(settings)
-    sockets = bind_listeners(listeners)
+    sockets = bind_listeners(asyncio.run(check(settings)))
     run_workers(settings.server.workers, sockets, partial(_work, path))
 
 
 def _work(path: Path, sockets: list[socket]) -> None:
     asyncio.run(_serve_node(load_settings(path), sockets))
+
+
+async def _serve_node(settings: Settings, sockets: list[socket]) -> None:
+    loop, shutdown = asyncio.get_running_loop(), asyncio.Event()
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signal_number, shutdown.set)
+    emit = EventLog(sys.stdout, clock=time.time)
+    async with open_node(settings, emit=emit) as node:
+        following = asyncio.create_task(node.follow_changes())
+        try:
+            await serve_listeners(
+                node.listeners(),
+                sockets,
+                node.credentials,
+                timeouts=settings.timeouts,
+                shutdown=shutdown,
+                reload=partial(load_credentials, settings),
+                on_handshake_failure=_log_handshake_failure,
+            )
+        finally:
+            following.cancel()
+
+
+def _log_handshake_failure(reason: str, peer: str) -> None:
+    _diagnostics.info("handshake with %s failed: %s", peer, reason)

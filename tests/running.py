@@ -36,7 +36,8 @@ class Deployment:
     folder: Path
     server_authority: Authority = field(default_factory=lambda: Authority.create("Server CA"))
     sections: list[str] = field(default_factory=list)
-    public: bool = False
+    public: str | None = None
+    """The URL of the public listener, if there is to be one; its port is another one all the same."""
     issuer: str = "https://localhost:8443"
     algorithm: str = "ES256"
     lifetime: int = 300
@@ -73,7 +74,7 @@ class Deployment:
         """Write certificates, keys, database and `config.toml`; returns the path of the latter."""
         self.server_authority.write(self.folder, "server-ca")
         self.server_authority.issue_server("localhost", "127.0.0.1").write(self.folder, "server")
-        public = '[listeners.public]\nbind = "127.0.0.1:0"\n' if self.public else ""
+        public = f'[listeners.public]\nbind = "127.0.0.1:0"\nurl = "{self.public}"\n' if self.public else ""
         head = f"""issuer = "{self.issuer}"
 [tls]
 certificate = "server.pem"
@@ -184,12 +185,16 @@ def running(deployment: Deployment) -> Iterator[RunningServer]:
         box.loop = asyncio.get_running_loop()
         async with open_node(settings, emit=events.append, clock=lambda: time.time() + offset[0]) as node:
             listeners = node.listeners()
-            sockets = bind_listeners([listener.bind for listener in listeners])
+            sockets = bind_listeners(listeners)
             ports = {listener.name: s.getsockname()[1] for listener, s in zip(listeners, sockets, strict=True)}
             box.server = RunningServer(deployment, node, ports, events, box.loop, offset)
-            started.set()
             await serve_listeners(
-                listeners, sockets, node.credentials, timeouts=settings.timeouts, shutdown=box.stop, reload=None
+                listeners,
+                sockets,
+                node.credentials,
+                timeouts=settings.timeouts,
+                shutdown=box.stop,
+                started=started.set,
             )
 
     thread = threading.Thread(target=_run, args=(main, box, started), daemon=True)

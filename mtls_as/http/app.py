@@ -18,6 +18,7 @@ from mtls_as.server.events import EventSink, RequestEvent
 from mtls_as.server.ports import Clock, SigningKeySource
 
 JWKS_MAX_AGE_SECONDS: Final = 300
+BODY_TIMEOUT_SECONDS: Final = 10
 _PUBLIC_CACHING: Final = {"Cache-Control": f"public, max-age={JWKS_MAX_AGE_SECONDS}"}
 
 
@@ -34,7 +35,7 @@ class Endpoints:
 
 def create_mtls_app(endpoints: Endpoints) -> Quart:
     """The application of the listener that asks for certificates."""
-    app = create_public_app(endpoints)
+    app = _create_documents_app(endpoints, endpoints.metadata.mtls_url)
     routes = Blueprint("mtls", __name__, url_prefix=_path(endpoints.metadata.mtls_url))
 
     @routes.post("/token")
@@ -47,22 +48,23 @@ def create_mtls_app(endpoints: Endpoints) -> Quart:
 
 def create_public_app(endpoints: Endpoints) -> Quart:
     """The application of the listener that never asks for a certificate: the documents that anybody may read."""
+    return _create_documents_app(endpoints, endpoints.metadata.public_url or endpoints.metadata.mtls_url)
+
+
+def _create_documents_app(endpoints: Endpoints, url: str) -> Quart:
     app = Quart("mtls_as", static_folder=None, template_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_FORM_BYTES
+    app.config["BODY_TIMEOUT"] = BODY_TIMEOUT_SECONDS
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    metadata = endpoints.metadata
-    prefixes = dict.fromkeys(_path(url) for url in (metadata.mtls_url, metadata.public_url) if url is not None)
 
-    @app.get(urlsplit(metadata_url(metadata.issuer)).path)
+    @app.get(urlsplit(metadata_url(endpoints.metadata.issuer)).path)
     async def authorization_server_metadata() -> Response:
-        return json_response(metadata.answer(), headers=_PUBLIC_CACHING)
+        return json_response(endpoints.metadata.document, headers=_PUBLIC_CACHING)
 
+    @app.get(f"{_path(url)}/jwks")
     async def jwks() -> Response:
         document = endpoints.signing_keys.current().published(endpoints.clock())
         return json_response(document, headers=_PUBLIC_CACHING, content_type="application/jwk-set+json")
-
-    for prefix in prefixes:
-        app.add_url_rule(f"{prefix}/jwks", f"jwks at {prefix}", jwks, methods=["GET"])
 
     @app.errorhandler(HTTPException)
     async def no_route(exception: HTTPException) -> Response:

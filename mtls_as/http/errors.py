@@ -48,4 +48,6 @@ def as_oauth_error(exception: Exception) -> OAuthError:
         return exception
     if isinstance(exception, RequestEntityTooLarge):
         return OAuthError(ErrorCode.INVALID_REQUEST, Refusal.REQUEST_TOO_LARGE, "the body is too large")
+    if isinstance(exception, HTTPException):
+        return OAuthError(ErrorCode.INVALID_REQUEST, Refusal.MALFORMED_REQUEST, exception.name)
     return OAuthError(ErrorCode.SERVER_ERROR, Refusal.INTERNAL_ERROR, f"{type(exception).__name__}: {exception}")

@@ -1,7 +1,7 @@
 """`POST /token`: reads the request, calls the endpoint, renders the answer, and sees that its event is emitted."""
 
 import time
-from typing import Final
+from typing import Final, cast
 
 from quart import Request, Response
 
@@ -48,7 +48,7 @@ async def _form_body(request: Request) -> bytes:
     content_types = request.headers.getlist("Content-Type")
     if len(content_types) != 1 or not _is_form(content_types[0]):
         raise _invalid_request(Refusal.UNSUPPORTED_MEDIA_TYPE, f"the content type is not {_FORM}")
-    return await request.get_data(cache=False)
+    return cast("bytes", await request.get_data(cache=False))
 
 
 def _is_form(content_type: str) -> bool:

@@ -24,7 +24,7 @@ class EventLog:
     def __call__(self, event: RequestEvent) -> None:
         """Write one event; absent fields are left out. A stream that fails is reported, and the request goes on."""
         fields = {f.name: getattr(event, f.name) for f in dataclasses.fields(event)}
-        line = {"time": datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds")}
+        line: dict[str, object] = {"time": datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds")}
         line |= {name: _bounded(value) for name, value in fields.items() if value is not None}
         try:
             self._stream.write(json.dumps(line) + "\n")

@@ -1,4 +1,4 @@
-"""Makes access tokens: RFC 9068 claims, bound to the client's certificate (RFC 8705 §3.1), signed with the active key."""
+"""Makes access tokens: RFC 9068 claims, bound to the certificate (RFC 8705 §3.1), signed with the active key."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -37,8 +37,8 @@ class AccessTokenIssuer:
     def issue(self, authenticated: AuthenticatedClient, authorization: Authorization, *, at: float) -> IssuedToken:
         """Issue a token for what `authorization` allows, to be used with the certificate of this connection.
 
-        It ends with the certificate at the latest. Raises `OAuthError` `invalid_client` when binding is required and there
-        is no certificate or none of its life is left, `temporarily_unavailable` without an active key.
+        It ends with the certificate at the latest. Raises `OAuthError`: `invalid_client` when binding is required and
+        there is no certificate or nothing left of its life, `temporarily_unavailable` without an active key.
         """
         client = authenticated.client
         certificate = self._bound_certificate(authenticated)
@@ -82,6 +82,4 @@ class AccessTokenIssuer:
             key = self.signing_keys.current().active(self.algorithm, at)
         except NoSigningKey as error:
             raise OAuthError(ErrorCode.TEMPORARILY_UNAVAILABLE, Refusal.TEMPORARILY_UNAVAILABLE, str(error)) from None
-        return sign(
-            claims, type=ACCESS_TOKEN_TYPE, kid=key.kid, algorithm=key.algorithm, private_key=key.private_key
-        )
+        return sign(claims, type=ACCESS_TOKEN_TYPE, kid=key.kid, algorithm=key.algorithm, private_key=key.private_key)

@@ -1,4 +1,4 @@
 """Client authentication, one module per method (RFC 6749 §2.3, RFC 8705 §2).
 
-Only `authenticator.ClientAuthenticator` makes an `AuthenticatedClient`, and only after every check of the client's own method.
+Only `authenticator.ClientAuthenticator` makes an `AuthenticatedClient`, after every check of the client's own method.
 """

@@ -1,30 +1,38 @@
-"""The metadata document (RFC 8414), derived from what is switched on."""
+"""The metadata document (RFC 8414), derived once from what is switched on."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 from mtls_as.rfc.rfc8414_metadata import authorization_server_metadata
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetadataEndpoint:
-    """Describes one server. `public_url` is the address of the listener that asks for no certificate, if there is one."""
+    """What one server says of itself, and the URLs its listeners are reached by (no slash at the end)."""
 
     issuer: str
     mtls_url: str
     public_url: str | None
-    grant_types: tuple[str, ...]
-    scopes: tuple[str, ...]
+    """The listener that asks for no certificate, if there is one."""
+    document: Mapping[str, object]
 
-    def answer(self) -> dict[str, object]:
-        """The metadata document. With a public listener, clients find the mutual-TLS endpoints as aliases (RFC 8705 §5)."""
-        token_endpoint = f"{self.mtls_url}/token"
-        return authorization_server_metadata(
-            issuer=self.issuer,
-            endpoints={"token_endpoint": token_endpoint, "jwks_uri": f"{self.public_url or self.mtls_url}/jwks"},
-            aliases={"token_endpoint": token_endpoint} if self.public_url else None,
-            grant_types=self.grant_types,
+    @classmethod
+    def of(
+        cls, *, issuer: str, mtls_url: str, public_url: str | None, grant_types: Iterable[str], scopes: Iterable[str]
+    ) -> Self:
+        """Describe a server. With a public listener, clients find the mutual-TLS endpoints as aliases (RFC 8705 §5).
+
+        Raises `MetadataError` for an issuer or a URL that metadata cannot name.
+        """
+        token_endpoint = f"{mtls_url}/token"
+        document = authorization_server_metadata(
+            issuer=issuer,
+            endpoints={"token_endpoint": token_endpoint, "jwks_uri": f"{public_url or mtls_url}/jwks"},
+            aliases={"token_endpoint": token_endpoint} if public_url else None,
+            grant_types=grant_types,
             token_endpoint_auth_methods=("tls_client_auth", "self_signed_tls_client_auth"),
-            scopes=self.scopes,
+            scopes=scopes,
             certificate_bound=True,
         )
-
+        return cls(issuer=issuer, mtls_url=mtls_url, public_url=public_url, document=document)
