@@ -1,4 +1,4 @@
-"""One event per request: filled in as the request proceeds, emitted once; log, metrics and audit read the same words."""
+"""One event per request: filled in as it proceeds, emitted once; log, metrics and audit read the same words."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Outcome(StrEnum):
 
 @dataclass(slots=True, kw_only=True)
 class RequestEvent:
-    """What happened in one request. `detail` is private: it may quote input, which whoever writes it escapes and cuts."""
+    """What happened in one request. `detail` is private, and may quote input: whoever writes it escapes and cuts."""
 
     endpoint: str
     peer: str | None = None

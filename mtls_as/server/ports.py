@@ -12,7 +12,7 @@ Clock = Callable[[], float]
 """Seconds since the epoch, as `time.time`."""
 
 
-class StorageUnavailable(Exception):
+class StorageUnavailable(Exception):  # noqa: N818 - it says what is the case
     """The storage behind a port cannot answer now; the message says why, for the log."""
 
 

@@ -64,11 +64,9 @@ def _is_same(leaf: Certificate, jwk: JWK) -> bool:
 
 def _check_leaf(leaf: Certificate, at: datetime) -> None:
     if at < leaf.not_before:
-        raise _refused(
-            Refusal.CERTIFICATE_NOT_YET_VALID, f"the certificate is valid from {leaf.not_before.isoformat()}"
-        )
+        raise _refused(Refusal.CERTIFICATE_NOT_YET_VALID, f"it is valid from {leaf.not_before.isoformat()}")
     if at > leaf.not_after:
-        raise _refused(Refusal.CERTIFICATE_EXPIRED, f"the certificate was valid until {leaf.not_after.isoformat()}")
+        raise _refused(Refusal.CERTIFICATE_EXPIRED, f"it was valid until {leaf.not_after.isoformat()}")
     if leaf.key_strength < MINIMUM_KEY_STRENGTH:
         raise _refused(
             Refusal.WEAK_KEY, f"{leaf.key_description} is weaker than {MINIMUM_KEY_STRENGTH} bits of security"

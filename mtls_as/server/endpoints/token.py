@@ -16,7 +16,7 @@ from mtls_as.server.grants.grant import Grant
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRequest:
-    """A request to the token endpoint. `certificate` is the one whose key this connection proved, `at` epoch seconds."""
+    """A token request. `certificate` is the one whose key this connection proved, `at` is in epoch seconds."""
 
     body: bytes = field(repr=False)
     has_authorization_header: bool
