@@ -1,11 +1,12 @@
 """The one factory of certificates for tests: authorities of any shape, and leaves of any kind, good and bad."""
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 from cryptography import x509
@@ -13,6 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from mtls_as.rfc.x690_der import read_sequence
 
 PrivateKey = CertificateIssuerPrivateKeyTypes
 HOUR = timedelta(hours=1)
@@ -122,6 +125,8 @@ class Authority(Identity):
         not_before: datetime | None = None,
         not_after: datetime | None = None,
         path_length: int | None = None,
+        key_identifiers: bool = True,
+        usage: x509.KeyUsage | None = None,
         extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
     ) -> Self:
         """A root, or with `parent` an intermediate. `extensions` are added as (extension, critical)."""
@@ -138,10 +143,12 @@ class Authority(Identity):
             .not_valid_before(not_before or now - HOUR)
             .not_valid_after(not_after or now + 365 * DAY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
-            .add_extension(key_usage(key_cert_sign=True, crl_sign=True), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(usage or key_usage(key_cert_sign=True, crl_sign=True), critical=True)
         )
-        if parent:
+        if key_identifiers:
+            identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+            builder = builder.add_extension(identifier, critical=False)
+        if parent and key_identifiers:
             builder = builder.add_extension(authority_key_identifier(parent), critical=False)
         for extension, critical in extensions:
             builder = builder.add_extension(extension, critical)
@@ -165,6 +172,7 @@ class Authority(Identity):
         usage: x509.KeyUsage | None = None,
         serial_number: int | None = None,
         ca: bool = False,
+        key_identifiers: bool = True,
         extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
     ) -> Identity:
         """A leaf: a day of validity, clientAuth, digitalSignature, unless told otherwise."""
@@ -180,8 +188,9 @@ class Authority(Identity):
             .not_valid_after(not_after or now + DAY)
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
             .add_extension(usage or key_usage(digital_signature=True), critical=True)
-            .add_extension(authority_key_identifier(self), critical=False)
         )
+        if key_identifiers:
+            builder = builder.add_extension(authority_key_identifier(self), critical=False)
         if extended_key_usages is not None:
             builder = builder.add_extension(x509.ExtendedKeyUsage(extended_key_usages), critical=False)
         if san:
@@ -226,3 +235,72 @@ def key_usage(**bits: bool) -> x509.KeyUsage:
         "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
     )  # fmt: skip
     return x509.KeyUsage(**{bit: bits.get(bit, False) for bit in every})
+
+
+def tlv(tag: int, *contents: bytes) -> bytes:
+    """A DER element."""
+    content = b"".join(contents)
+    size = len(content)
+    if size < 0x80:
+        return bytes([tag, size]) + content
+    octets = size.to_bytes((size.bit_length() + 7) // 8)
+    return bytes([tag, 0x80 | len(octets)]) + octets + content
+
+
+def rdn(oid: str, tag: int, content: bytes) -> bytes:
+    """A RelativeDistinguishedName with one value of any string type and any content."""
+    return tlv(0x31, attribute(oid, tag, content))
+
+
+def attribute(oid: str, tag: int, content: bytes) -> bytes:
+    """An AttributeTypeAndValue."""
+    return tlv(0x30, encode_oid(oid), tlv(tag, content))
+
+
+def encode_oid(dotted: str) -> bytes:
+    first, second, *arcs = map(int, dotted.split("."))
+    content = b""
+    for arc in (40 * first + second, *arcs):
+        groups = [arc & 0x7F]
+        while arc := arc >> 7:
+            groups.insert(0, 0x80 | arc & 0x7F)
+        content += bytes(groups)
+    return tlv(0x06, content)
+
+
+def forge(
+    original: Identity,
+    signer: Identity,
+    *,
+    subject: bytes | None = None,
+    serial_number: bytes | None = None,
+    public_key_info: bytes | None = None,
+    extensions: Mapping[str, bytes] = MappingProxyType({}),
+    sha1: bool = False,
+) -> bytes:
+    """The certificate with parts replaced by any DER, signed again by a P-256 signer: what no library would build.
+
+    `serial_number` is the content of the INTEGER; `extensions` maps dotted OIDs to the values that replace or join;
+    `sha1` signs with ecdsa-with-SHA1.
+    """
+    tbs = read_sequence(read_sequence(original.der, limit=3)[0].encoding, limit=16)
+    parts = [element.encoding for element in tbs]
+    if serial_number is not None:
+        parts[1] = tlv(0x02, serial_number)
+    if subject is not None:
+        parts[5] = subject
+    if public_key_info is not None:
+        parts[6] = public_key_info
+    kept = [
+        extension.encoding
+        for extension in read_sequence(tbs[7].content, limit=64)
+        if not any(encode_oid(oid) in extension.encoding for oid in extensions)
+    ]
+    added = [tlv(0x30, encode_oid(oid), tlv(0x04, value)) for oid, value in extensions.items()]
+    parts[7] = tlv(0xA3, tlv(0x30, *kept, *added))
+    parts[2] = tlv(0x30, encode_oid("1.2.840.10045.4.1" if sha1 else "1.2.840.10045.4.3.2"))
+    body = tlv(0x30, *parts)
+    key = signer.private_key
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    signature = key.sign(body, ec.ECDSA(hashes.SHA1() if sha1 else hashes.SHA256()))
+    return tlv(0x30, body, parts[2], tlv(0x03, b"\x00" + signature))

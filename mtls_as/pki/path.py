@@ -17,7 +17,8 @@ from mtls_as.pki.policy import PathPolicy
 from mtls_as.pki.presented import PresentedCertificate
 from mtls_as.pki.refused import CertificateRefused, PathError
 from mtls_as.rfc.refusal import Refusal
-from mtls_as.rfc.rfc4514_dn import DistinguishedName, canonical_name
+from mtls_as.rfc.rfc4514_dn import DistinguishedName
+from mtls_as.rfc.rfc4517_matching import canonical_name
 from mtls_as.rfc.rfc5280_certificate import Certificate, CertificateError, parse_certificate
 
 __all__ = ["Anchors", "CertificateRefused", "PathCertificate", "describe", "verify_path"]

@@ -1,60 +1,20 @@
-"""RFC 4514, distinguished names as strings, and RFC 4517 §4.2.15, the matching of distinguished names.
+"""RFC 4514, distinguished names: their string form, and the DER they stand for.
 
-A name is a sequence of relative names (RDNs), each a set of typed values. It is never compared as text: two names
-match when they have as many RDNs, in the same order, each with the same attribute types and matching values.
+A name is a sequence of relative names (RDNs), each a set of typed values. It is never compared as text: see
+`mtls_as.rfc.rfc4517_matching`.
 """
 
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
-from types import MappingProxyType
 from typing import Final, Self
-from unicodedata import category
 
 from mtls_as.rfc import x690_der as der
+from mtls_as.rfc.rfc4518_stringprep import prepare_text
+from mtls_as.rfc.rfc4519_attributes import IA5_TYPES, NAME_OF, OID_OF
 
 MAX_ATTRIBUTES: Final = 64
 MAX_TEXT_LENGTH: Final = 16 * 1024
-
-_DOMAIN_COMPONENT: Final = "0.9.2342.19200300.100.1.25"
-_EMAIL_ADDRESS: Final = "1.2.840.113549.1.9.1"
-
-# The first name of each attribute is the one that `str()` writes. RFC 4514 §3 names the first nine; the others are the
-# names of X.520, PKCS #9 and the CA/Browser Forum as `openssl x509 -nameopt RFC2253` prints them.
-_NAMES: Final = (
-    ("2.5.4.3", "CN", "commonName"),
-    ("2.5.4.7", "L", "localityName"),
-    ("2.5.4.8", "ST", "stateOrProvinceName"),
-    ("2.5.4.10", "O", "organizationName"),
-    ("2.5.4.11", "OU", "organizationalUnitName"),
-    ("2.5.4.6", "C", "countryName"),
-    ("2.5.4.9", "STREET", "streetAddress"),
-    (_DOMAIN_COMPONENT, "DC", "domainComponent"),
-    ("0.9.2342.19200300.100.1.1", "UID", "userId"),
-    (_EMAIL_ADDRESS, "emailAddress", "E"),
-    ("2.5.4.5", "serialNumber"),
-    ("2.5.4.4", "SN", "surname"),
-    ("2.5.4.42", "GN", "givenName"),
-    ("2.5.4.43", "initials"),
-    ("2.5.4.44", "generationQualifier"),
-    ("2.5.4.12", "title"),
-    ("2.5.4.13", "description"),
-    ("2.5.4.15", "businessCategory"),
-    ("2.5.4.17", "postalCode"),
-    ("2.5.4.20", "telephoneNumber"),
-    ("2.5.4.41", "name"),
-    ("2.5.4.46", "dnQualifier"),
-    ("2.5.4.65", "pseudonym"),
-    ("2.5.4.97", "organizationIdentifier"),
-    ("1.3.6.1.4.1.311.60.2.1.1", "jurisdictionL", "jurisdictionLocalityName"),
-    ("1.3.6.1.4.1.311.60.2.1.2", "jurisdictionST", "jurisdictionStateOrProvinceName"),
-    ("1.3.6.1.4.1.311.60.2.1.3", "jurisdictionC", "jurisdictionCountryName"),
-)
-_NAME_OF: Final = MappingProxyType({oid: names[0] for oid, *names in _NAMES})
-_OID_OF: Final = MappingProxyType({name.lower(): oid for oid, *names in _NAMES for name in names})
-_IA5_ATTRIBUTES: Final = frozenset({_DOMAIN_COMPONENT, _EMAIL_ADDRESS})  # RFC 4519 §2.4, RFC 2985 §5.2.1
-_TEXT_ENCODINGS: Final = MappingProxyType({der.UTF8_STRING: "utf-8", der.PRINTABLE_STRING: "ascii"})
 
 _DESCRIPTOR: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 _PRINTABLE_STRING: Final = re.compile(r"[A-Za-z0-9 '()+,\-./:=?]*")
@@ -81,7 +41,7 @@ class Attribute:
     @property
     def label(self) -> str:
         """The short name of the type, or its dotted form."""
-        return _NAME_OF.get(self.oid, self.oid)
+        return NAME_OF.get(self.oid, self.oid)
 
     @property
     def value(self) -> str:
@@ -93,7 +53,7 @@ class Attribute:
     @property
     def canonical(self) -> str | bytes | None:
         """The value in the form in which it is compared: prepared text, or else the encoding."""
-        prepared = None if self.text is None else _prepare(self.text)
+        prepared = None if self.text is None else prepare_text(self.text)
         return self.encoding if prepared is None else prepared
 
     def matches(self, actual: Self) -> bool:
@@ -102,7 +62,7 @@ class Attribute:
             return True
         if self.text is None or actual.text is None:
             return False
-        expected, found = _prepare(self.text), _prepare(actual.text)
+        expected, found = prepare_text(self.text), prepare_text(actual.text)
         return expected is not None and expected == found
 
     def __str__(self) -> str:
@@ -125,42 +85,6 @@ class DistinguishedName:
 
     def __str__(self) -> str:
         return ",".join(_format_rdn(rdn) for rdn in reversed(self.rdns))
-
-
-class DNDifferenceKind(StrEnum):
-    """In what two names differ."""
-
-    COUNT = "count"
-    ORDER = "order"
-    TYPES = "types"
-    VALUE = "value"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DNDifference:
-    """The first difference between an expected name and the one found, read as RFC 4514 writes them."""
-
-    kind: DNDifferenceKind
-    expected: str
-    found: str
-    position: int = 0
-    """Which RDN, counted from 1 in the order of the string form; 0 when the difference is of the whole name."""
-    count: int = 0
-    """How many RDNs are expected."""
-    attribute: str = ""
-
-    def __str__(self) -> str:
-        match self.kind:
-            case DNDifferenceKind.COUNT:
-                return f"expected {self.expected} RDNs, certificate has {self.found}"
-            case DNDifferenceKind.ORDER:
-                return f"same RDNs in another order: expected {self.expected}, certificate has {self.found}"
-            case DNDifferenceKind.TYPES:
-                place = f"RDN {self.position} of {self.count}"
-                return f"{place}: expected {self.expected}, certificate has {self.found}"
-            case DNDifferenceKind.VALUE:
-                place = f"RDN {self.position} of {self.count}: {self.attribute}"
-                return f"{place}: expected '{self.expected}', certificate has '{self.found}'"
 
 
 def parse_dn(text: str) -> DistinguishedName:
@@ -202,81 +126,6 @@ def decode_dn(encoding: bytes) -> DistinguishedName:
     return DistinguishedName(tuple(rdns))
 
 
-def compare_dn(expected: DistinguishedName, actual: DistinguishedName) -> DNDifference | None:
-    """Match a name found in a certificate against the expected one; None when they match, else the first difference.
-
-    distinguishedNameMatch (RFC 4517 §4.2.15), restricted so that no two implementations can read it differently:
-    PrintableString and UTF8String (IA5String for DC and e-mail) of known attributes compare as text, ASCII letters
-    without case, spaces trimmed and collapsed, all else exactly and without Unicode normalisation. Every other value,
-    and text with control characters, matches only the same DER. An empty name matches nothing.
-    """
-    if len(expected.rdns) != len(actual.rdns) or expected.is_empty:
-        return DNDifference(kind=DNDifferenceKind.COUNT, expected=str(len(expected.rdns)), found=str(len(actual.rdns)))
-    pairs = list(zip(reversed(expected.rdns), reversed(actual.rdns), strict=True))
-    for position, (wanted, found) in enumerate(pairs, 1):
-        difference = _compare_rdn(wanted, found, position, len(pairs))
-        if difference is not None:
-            return _order_difference(expected, actual) or difference
-    return None
-
-
-def canonical_name(name: DistinguishedName) -> Hashable:
-    """A key that two names from certificates share just when they match by `compare_dn`; for finding issuers."""
-    return tuple(frozenset((attribute.oid, attribute.canonical) for attribute in rdn) for rdn in name.rdns)
-
-
-def has_control_characters(name: DistinguishedName) -> bool:
-    """Whether a value holds control characters, so that it can never match as text."""
-    return any(
-        attribute.text is not None and _prepare(attribute.text) is None for rdn in name.rdns for attribute in rdn
-    )
-
-
-def _compare_rdn(expected: RelativeName, actual: RelativeName, position: int, count: int) -> DNDifference | None:
-    found = {attribute.oid: attribute for attribute in actual}
-    if found.keys() != {attribute.oid for attribute in expected}:
-        return DNDifference(
-            kind=DNDifferenceKind.TYPES,
-            expected="+".join(attribute.label for attribute in expected),
-            found="+".join(attribute.label for attribute in actual),
-            position=position,
-            count=count,
-        )
-    for attribute in expected:
-        if not attribute.matches(found[attribute.oid]):
-            return DNDifference(
-                kind=DNDifferenceKind.VALUE,
-                expected=attribute.value,
-                found=found[attribute.oid].value,
-                position=position,
-                count=count,
-                attribute=attribute.label,
-            )
-    return None
-
-
-def _order_difference(expected: DistinguishedName, actual: DistinguishedName) -> DNDifference | None:
-    # The usual mistake: a name copied from a tool that prints the first RDN first.
-    remaining = list(actual.rdns)
-    for wanted in expected.rdns:
-        twin = next((rdn for rdn in remaining if _compare_rdn(wanted, rdn, 0, 0) is None), None)
-        if twin is None:
-            return None
-        remaining.remove(twin)
-    return DNDifference(kind=DNDifferenceKind.ORDER, expected=str(expected), found=str(actual))
-
-
-def _prepare(text: str) -> str | None:
-    # RFC 4518, reduced to what is unambiguous: insignificant spaces, and case of ASCII letters alone.
-    if any(category(character) == "Cc" for character in text):
-        return None
-    collapsed = " ".join(word for word in text.split(" ") if word)
-    return collapsed.translate(_ASCII_LOWER) or None
-
-
-_ASCII_LOWER: Final = {ordinal: ordinal + 32 for ordinal in range(ord("A"), ord("Z") + 1)}
-
-
 def _relative_name(attributes: list[Attribute]) -> RelativeName:
     if len({attribute.oid for attribute in attributes}) != len(attributes):
         raise DistinguishedNameError(f"an RDN has two values of one type: {_format_rdn(tuple(attributes))}")
@@ -308,7 +157,7 @@ def _comparable_text(oid: str, value: der.Element) -> str | None:
         try:
             text = value.content.decode("utf-8")
         except UnicodeDecodeError:
-            raise DistinguishedNameError(f"the value of {_NAME_OF.get(oid, oid)} is not UTF-8") from None
+            raise DistinguishedNameError(f"the value of {NAME_OF.get(oid, oid)} is not UTF-8") from None
     elif value.tag in {der.PRINTABLE_STRING, der.IA5_STRING}:
         text = value.content.decode("latin-1")
     else:
@@ -317,9 +166,9 @@ def _comparable_text(oid: str, value: der.Element) -> str | None:
 
 
 def _is_comparable(oid: str, tag: int, text: str) -> bool:
-    if oid not in _NAME_OF or _prepare(text) is None:
+    if oid not in NAME_OF or prepare_text(text) is None:
         return False
-    if oid in _IA5_ATTRIBUTES:
+    if oid in IA5_TYPES:
         return tag == der.IA5_STRING and text.isascii()
     if tag == der.PRINTABLE_STRING:
         return _PRINTABLE_STRING.fullmatch(text) is not None
@@ -365,7 +214,7 @@ def _parse_attribute(text: str) -> Attribute:
     oid = _parse_type(label)
     if value.startswith("#"):
         return Attribute(oid=oid, text=None, encoding=_parse_hex_value(label, value))
-    if oid not in _NAME_OF:
+    if oid not in NAME_OF:
         raise DistinguishedNameError(
             f"the syntax of {label} is not known here: write its value as '#' and the hexadecimal DER encoding"
         )
@@ -377,7 +226,7 @@ def _parse_type(label: str) -> str:
         raise DistinguishedNameError(f"no spaces stand around a type in RFC 4514: {_quote(label)}")
     if der.is_object_identifier(label):
         return label
-    oid = _OID_OF.get(label.lower()) if _DESCRIPTOR.fullmatch(label) else None
+    oid = OID_OF.get(label.lower()) if _DESCRIPTOR.fullmatch(label) else None
     if oid is None:
         raise DistinguishedNameError(f"{_quote(label)} is not a known attribute type: write its dotted OID")
     return oid

@@ -4,7 +4,6 @@ Everything else works on the `Certificate` value: plain, immutable facts. Parsin
 `mtls_as.pki`.
 """
 
-import binascii
 import hashlib
 import re
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from mtls_as.rfc import x690_der as der
 from mtls_as.rfc.rfc4514_dn import DistinguishedName, DistinguishedNameError, decode_dn
+from mtls_as.rfc.rfc4648_base64url import Base64URLError, decode_base64
 from mtls_as.rfc.rfc5280_general_name import (
     DNSName,
     EmailName,
@@ -159,8 +159,8 @@ def parse_pem_certificates(text: bytes) -> tuple[Certificate, ...]:
     certificates = []
     for number, body in enumerate(bodies, 1):
         try:
-            certificates.append(parse_certificate(binascii.a2b_base64(b"".join(body.split()), strict_mode=True)))
-        except binascii.Error:
+            certificates.append(parse_certificate(decode_base64(b"".join(body.split()))))
+        except Base64URLError:
             raise CertificateError(f"certificate {number} of {len(bodies)} is not base64") from None
         except CertificateError as error:
             raise CertificateError(f"certificate {number} of {len(bodies)}: {error}") from None

@@ -8,14 +8,8 @@ from enum import StrEnum
 from ipaddress import IPv6Address, ip_address
 from typing import Final, assert_never
 
-from mtls_as.rfc.rfc4514_dn import (
-    DistinguishedName,
-    DistinguishedNameError,
-    DNDifference,
-    compare_dn,
-    has_control_characters,
-    parse_dn,
-)
+from mtls_as.rfc.rfc4514_dn import DistinguishedName, DistinguishedNameError, parse_dn
+from mtls_as.rfc.rfc4517_matching import DNDifference, compare_dn, has_control_characters
 from mtls_as.rfc.rfc4648_base64url import Base64URLError, decode_base64url, encode_base64url
 from mtls_as.rfc.rfc5280_certificate import Certificate
 from mtls_as.rfc.rfc5280_general_name import (

@@ -1,0 +1,27 @@
+"""`apache`: PEM with its newlines turned into spaces.
+
+mod_headers replaces the line ends of a variable by spaces (`%{SSL_CLIENT_CERT}s` of mod_ssl), and writes `(null)` for
+one that is unset. `SSL_CLIENT_CERT_CHAIN_0`, `_1` … hold the intermediates that the client sent, in order; a chain
+header has them one after the other.
+"""
+
+import re
+from typing import Final
+
+from mtls_as.pki.forwarded.encodings import pem_certificates, single
+from mtls_as.pki.forwarded.preset import Preset, with_chain
+
+_UNSET: Final = re.compile(rb"\(null\)(?=\(null\)|-----BEGIN | |$)")
+
+
+def _decode(value: bytes, chain_value: bytes) -> tuple[bytes, ...]:
+    leaf = _certificates(value)
+    return with_chain(single(leaf)[0] if leaf else b"", _certificates(chain_value))
+
+
+def _certificates(value: bytes) -> tuple[bytes, ...]:
+    pem = _UNSET.sub(b"", value).strip(b" ")
+    return tuple(pem_certificates(pem, line_break=b" ")) if pem else ()
+
+
+PRESET: Final = Preset(headers=("ssl_client_cert",), takes_chain_header=True, decode=_decode)
