@@ -5,12 +5,11 @@ import ssl
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urlencode
 
 import httpx
 
-from mtls_as.client.errors import AuthorizationServerError, ClientConfigurationError, TokenRequestError
-from mtls_as.remote.bounded import REQUEST_HEADERS, TOTAL_SECONDS, Answer, AnswerError, send, send_async
+from mtls_as.client.errors import AuthorizationServerError, TokenRequestError
+from mtls_as.remote.bounded import TOTAL_SECONDS, Answer, AnswerError, build_request, send, send_async
 from mtls_as.rfc.rfc8414_metadata import MetadataError, metadata_url, parse_metadata
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 §2.1
@@ -43,11 +42,8 @@ class TokenRequest:
     resource: str | None
 
     def discovery(self) -> httpx.Request:
-        """The request for the server's metadata. Raises `ClientConfigurationError` for an issuer that is none."""
-        try:
-            return httpx.Request("GET", metadata_url(self.issuer), headers=REQUEST_HEADERS)
-        except (MetadataError, httpx.InvalidURL) as error:
-            raise ClientConfigurationError(f"issuer: {error}") from None
+        """The request for the server's metadata (RFC 8414 §3.1)."""
+        return build_request("GET", metadata_url(self.issuer))
 
     def at(self, token_endpoint: str) -> httpx.Request:
         """The token request; the certificate of the connection is the client's authentication (RFC 8705 §2)."""
@@ -57,9 +53,8 @@ class TokenRequest:
             "scope": self.scope,
             "resource": self.resource,
         }
-        form = urlencode({name: value for name, value in members.items() if value is not None})
-        headers = {**REQUEST_HEADERS, "Content-Type": "application/x-www-form-urlencoded"}
-        return httpx.Request("POST", token_endpoint, headers=headers, content=form.encode("ascii"))
+        form = {name: value for name, value in members.items() if value is not None}
+        return build_request("POST", token_endpoint, form=form)
 
 
 def exchange(wanted: TokenRequest, *, at: float) -> Exchange:
@@ -67,16 +62,16 @@ def exchange(wanted: TokenRequest, *, at: float) -> Exchange:
 
     `at` is the time now, from which the token's life is counted: its sending can only make the estimate shorter.
     """
-    answer = yield wanted.discovery()
     try:
+        answer = yield wanted.discovery()
         metadata = parse_metadata(answer.expect(_HTTP_OK).json(), issuer=wanted.issuer)
     except (AnswerError, MetadataError) as error:
         raise AuthorizationServerError(f"metadata of {wanted.issuer}: {error}") from None
     token_endpoint = metadata.mtls_token_endpoint
     if token_endpoint is None:
         raise AuthorizationServerError(f"metadata of {wanted.issuer}: there is no token endpoint")
-    answer = yield wanted.at(token_endpoint)
     try:
+        answer = yield wanted.at(token_endpoint)
         return _read_token(answer, at=at)
     except AnswerError as error:
         raise AuthorizationServerError(f"{token_endpoint}: {error}") from None

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final, Self
 
 import httpx
@@ -14,9 +15,9 @@ MAX_DOCUMENT_BYTES: Final = 512 * 1024
 TOTAL_SECONDS: Final = 5.0
 
 # An answer in no encoding cannot be a compression bomb; one that comes encoded all the same is refused unread.
-REQUEST_HEADERS: Final[Mapping[str, str]] = {"Accept": "application/json", "Accept-Encoding": "identity"}
+_HEADERS: Final[Mapping[str, str]] = MappingProxyType({"Accept": "application/json", "Accept-Encoding": "identity"})
 # UnicodeError: the resolver's word for a host name with an empty or too long label.
-TRANSPORT_ERRORS: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, UnicodeError)
+_TRANSPORT_ERRORS: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, UnicodeError)
 
 
 class AnswerError(Exception):
@@ -47,6 +48,14 @@ class Answer:
             raise AnswerError(f"the answer is not acceptable JSON: {error}") from None
 
 
+def build_request(method: str, url: str, *, form: Mapping[str, str] | None = None) -> httpx.Request:
+    """A request for JSON, with a form as its body if there is one. Raises `AnswerError` for a URL without a host."""
+    try:
+        return httpx.Request(method, url, headers=_HEADERS, data=form)
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise AnswerError(f"not a usable URL: {error}") from None
+
+
 async def send_async(
     client: httpx.AsyncClient,
     request: httpx.Request,
@@ -66,7 +75,7 @@ async def send_async(
                 await response.aclose()
     except TimeoutError:
         raise AnswerError(f"no complete answer within {seconds:g} s") from None
-    except TRANSPORT_ERRORS as error:
+    except _TRANSPORT_ERRORS as error:
         raise AnswerError(f"{type(error).__name__}: {error}") from error
     return body.finish()
 
@@ -86,7 +95,7 @@ def send(
                     raise AnswerError(f"no complete answer within {seconds:g} s")
         finally:
             response.close()
-    except TRANSPORT_ERRORS as error:
+    except _TRANSPORT_ERRORS as error:
         raise AnswerError(f"{type(error).__name__}: {error}") from error
     return body.finish()
 

@@ -8,9 +8,9 @@ import httpx
 
 from mtls_as.remote.bounded import (
     MAX_DOCUMENT_BYTES,
-    REQUEST_HEADERS,
     TOTAL_SECONDS,
     AnswerError,
+    build_request,
     send_async,
 )
 from mtls_as.rfc.rfc3986_uri import is_https_url
@@ -40,7 +40,6 @@ class DocumentFetcher:
         self._limit = limit
         self._client = httpx.AsyncClient(
             verify=ssl_context or ssl.create_default_context(),
-            headers=REQUEST_HEADERS,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             follow_redirects=False,
             trust_env=False,
@@ -53,10 +52,10 @@ class DocumentFetcher:
         if not is_https_url(url):
             raise DocumentUnavailable(f"{url[:200]!a}: not an https URL")
         try:
-            request = self._client.build_request("GET", url)
+            request = build_request("GET", url)
             answer = await send_async(self._client, request, seconds=self._seconds, limit=self._limit)
             return answer.expect(HTTP_OK).json()
-        except (AnswerError, httpx.InvalidURL) as error:
+        except AnswerError as error:
             raise DocumentUnavailable(f"{url}: {error}") from None
 
     async def aclose(self) -> None:
