@@ -50,7 +50,7 @@ def client() -> None:
     "--metadata",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="A JSON object with the members of RFC 7591 and RFC 8705; options add to it.",
+    help="A JSON object with the members of RFC 7591 and RFC 8705; options win over it.",
 )
 @config_option
 @json_option
