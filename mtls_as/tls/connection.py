@@ -183,11 +183,12 @@ class TLSConnection(asyncio.Protocol):
             self._transport.write(tls.take_records())
             self._fail_handshake(failure_reason(error))
             return False
-        if records := tls.take_records():
-            self._transport.write(records)
         if complete:
             self._leave_handshake(None)
             self._start_http(tls)
+        # After TLS 1.3's handshake only the dead tickets are waiting: they travel with the answer.
+        if not complete or tls.connection.get_protocol_version() < SSL.TLS1_3_VERSION:
+            self._transport.write(tls.take_records())
         return complete
 
     def _fail_handshake(self, reason: str) -> None:

@@ -71,6 +71,8 @@ async def serve_listeners(
     worker_context = WorkerContext(None)
     population = Population(limits=limits)
     async with contextlib.AsyncExitStack() as stack:
+        for bound in sockets:
+            stack.callback(bound.close)
         states: dict[int, dict[str, Any]] = {}
         endpoints: list[Endpoint] = []
         for listener in listeners:

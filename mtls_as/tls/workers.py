@@ -34,7 +34,8 @@ def run_workers(count: int, sockets: Sequence[socket.socket], worker: Worker, *,
 
     More are spawned, so `worker` must be picklable: a function of a module, or a `functools.partial` of one. SIGTERM
     and SIGINT are passed on and end everything, and a worker that does not end within `grace` seconds is killed; SIGHUP
-    is passed on. A worker that dies is replaced, after a delay that doubles while they die young.
+    is passed on. A worker that dies is replaced, after a delay that doubles while they die young. The sockets are
+    closed when it returns.
 
     Call it in the main thread.
     """
@@ -78,6 +79,8 @@ class _Supervisor:
             while not self.stopping:
                 self._start_missing()
                 self._wait(signals, timeout=self._next_start())
+            for bound in self.sockets:
+                bound.close()
             self._stop(signals)
 
     def _start_missing(self) -> None:
