@@ -9,7 +9,7 @@ import pytest
 
 from mtls_as.remote.documents import DocumentFetcher, DocumentUnavailable
 from tests.authority import Authority
-from tests.remote.https_server import Handler, HTTPSServer, answer
+from tests.remote.https_server import Handler, HTTPSServer, Stream, answer
 
 LIMIT = 512 * 1024
 
@@ -121,7 +121,7 @@ async def silence(writer: asyncio.StreamWriter) -> None:
 
 
 @pytest.mark.parametrize("stream", [drip, silence])
-async def test_slow_answers_end_in_time(stream: Handler) -> None:
+async def test_slow_answers_end_in_time(stream: Stream) -> None:
     """A byte now and then defeats a time-out for each read; the total time is bounded all the same."""
     started = time.monotonic()
     with pytest.raises(DocumentUnavailable, match=r"0\.3 s"):

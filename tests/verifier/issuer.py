@@ -24,11 +24,19 @@ class Issuer:
     def __init__(self, algorithm: str = "ES256") -> None:
         self.algorithm = algorithm
         self.private_key: Any = new_key({"ES256": "P-256", "PS256": "RSA-2048", "EdDSA": "Ed25519"}[algorithm])
-        self.kid = thumbprint(self.private_key.public_key())
+        self.kid = thumbprint(self.public_key)
+
+    @property
+    def public_key(self) -> Any:
+        return self.private_key.public_key()
 
     @property
     def jwk(self) -> dict[str, str]:
-        return public_jwk(self.private_key.public_key(), kid=self.kid, algorithm=self.algorithm)
+        return public_jwk(self.public_key, kid=self.kid, algorithm=self.algorithm)
+
+    @property
+    def public_key(self) -> Any:
+        return self.private_key.public_key()
 
     @property
     def jwks(self) -> dict[str, object]:
