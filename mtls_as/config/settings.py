@@ -12,7 +12,7 @@ from mtls_as.config.problems import ConfigurationError, Problem, find_problems
 from mtls_as.pki.trust_domains import TrustDomainSettings
 from mtls_as.server.clients import Client, ClientSource, format_client, parse_client
 from mtls_as.server.resources import Resource
-from mtls_as.tls.endpoint import Timeouts
+from mtls_as.tls import Timeouts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -104,7 +104,8 @@ def decrypt_private_key(encrypted: bytes, *, kid: str, key: EncryptionKey) -> Pr
 
 def _read_private_file(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        # Opening a named pipe would otherwise wait for its writer, perhaps for ever.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123 - a descriptor, not a path
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise EncryptionKeyError(f"{path}: the storage key must be a regular file")

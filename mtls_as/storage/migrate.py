@@ -16,6 +16,7 @@ from mtls_as.storage.engine import Database
 from mtls_as.storage.errors import DatabaseUnavailable
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
+_VERSION_TABLE: Final = "alembic_version"
 
 
 def upgrade(url: str, revision: str = "head") -> None:
@@ -25,10 +26,10 @@ def upgrade(url: str, revision: str = "head") -> None:
     """
     database = Database.at(url)
     database.create_file()
-    with _transaction(database) as connection:
+    with _transaction(database, writes=True) as connection:
         found = _version(connection)
         _refuse_newer(database, found)
-        if found is None and inspect(connection).get_table_names():
+        if found is None and set(inspect(connection).get_table_names()) - {_VERSION_TABLE}:
             raise DatabaseUnavailable(f"{database.file}: holds the tables of another program")
         command.upgrade(_configuration(connection), revision)
 
@@ -36,20 +37,20 @@ def upgrade(url: str, revision: str = "head") -> None:
 def downgrade(url: str, revision: str = "base") -> None:
     """Take a database back to an older schema; what that one has no place for is lost. Raises `DatabaseUnavailable`."""
     database = Database.at(url)
-    with _transaction(database) as connection:
+    with _transaction(database, writes=True) as connection:
         _refuse_newer(database, _version(connection))
         command.downgrade(_configuration(connection), revision)
 
 
 def current(url: str) -> str | None:
     """The version of a database's schema, or None if it has none. Raises `DatabaseUnavailable`."""
-    with _transaction(Database.at(url)) as connection:
+    with _transaction(Database.at(url), writes=False) as connection:
         return _version(connection)
 
 
 def require_current_schema(database: Database) -> None:
     """Raises `DatabaseUnavailable`, with the command to run, unless the database has the schema of this program."""
-    with _transaction(database) as connection:
+    with _transaction(database, writes=False) as connection:
         found = _version(connection)
     _refuse_newer(database, found)
     needed = _scripts().get_current_head()
@@ -61,11 +62,11 @@ def require_current_schema(database: Database) -> None:
 
 
 @contextlib.contextmanager
-def _transaction(database: Database) -> Iterator[Connection]:
+def _transaction(database: Database, *, writes: bool) -> Iterator[Connection]:
     database.require_file()
     engine = database.engine()
     try:
-        with database.explaining_errors(), engine.execution_options(writes=True).begin() as connection:
+        with database.explaining_errors(), engine.execution_options(writes=writes).begin() as connection:
             yield connection
     finally:
         engine.dispose()

@@ -1,0 +1,74 @@
+"""Storages for the contract suite: every adapter is one parameter of `url`, and passes the same tests."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from mtls_as.storage import EncryptionKey, Storage, open_storage, upgrade
+
+KEY = EncryptionKey(secret=b"k" * 32, origin="the test's key")
+
+
+class Clock:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["sqlite"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database with the current schema, of each kind."""
+    assert request.param == "sqlite"
+    url = f"sqlite:///{tmp_path}/test.db"
+    upgrade(url)
+    return url
+
+
+@pytest.fixture
+async def storage(url: str, clock: Clock) -> AsyncIterator[Storage]:
+    """An open storage."""
+    async with opened(url, clock=clock) as storage:
+        yield storage
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    url: str, *, key: EncryptionKey = KEY, clock: Clock | None = None, busy_timeout: float = 5.0
+) -> AsyncIterator[Storage]:
+    """A storage, closed at the end."""
+    storage = open_storage(url, encryption_key=key, clock=clock or Clock(), busy_timeout=busy_timeout)
+    try:
+        yield storage
+    finally:
+        await storage.close()
+
+
+@pytest.fixture
+def unprivileged_folder() -> Iterator[Path]:
+    """A folder of its own; the test runs as a user for whom file modes hold, which they do not for root."""
+    folder = Path(tempfile.mkdtemp())
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.chown(folder, 65534, 65534)
+        os.seteuid(65534)
+    try:
+        yield folder
+    finally:
+        if is_root:
+            os.seteuid(0)
+        folder.chmod(0o700)
+        shutil.rmtree(folder)
