@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 
 from mtls_as.rfc import x690_der as der
 from mtls_as.rfc.rfc4514_dn import DistinguishedName, DistinguishedNameError, decode_dn
@@ -265,6 +264,6 @@ def _signature_hash(certificate: x509.Certificate) -> str | None:
         return None
     try:
         algorithm = certificate.signature_hash_algorithm
-    except (UnsupportedAlgorithm, ValueError):
+    except Exception:  # noqa: BLE001 # the chokepoint: whatever hostile parameters do to the library
         return oid
     return algorithm.name if algorithm is not None else oid

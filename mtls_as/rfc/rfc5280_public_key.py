@@ -31,8 +31,11 @@ class KeyFacts:
 
 def read_public_key(public_key_info: bytes) -> KeyFacts:
     """Read the SubjectPublicKeyInfo of a key that signs. Raises `x690_der.DERError` if it is no such structure."""
-    algorithm, bits = der.read_sequence(public_key_info, limit=2)
-    oid = der.read_object_identifier(der.read_sequence(algorithm.encoding, limit=2)[0])
+    match der.read_sequence(public_key_info, limit=2):
+        case [algorithm, bits]:
+            oid = _algorithm(algorithm)
+        case _:
+            raise der.DERError("a public key is an algorithm with a bit string")
     if oid in _ML_DSA:
         name, size, strength = _ML_DSA[oid]
         return KeyFacts(name, strength if len(der.expect(bits, der.BIT_STRING).content) == size + 1 else 0)
@@ -41,6 +44,13 @@ def read_public_key(public_key_info: bytes) -> KeyFacts:
     except Exception:  # noqa: BLE001 # whatever a hostile key does to the library, its parameters cannot be read
         return KeyFacts(f"algorithm {oid}", 0)
     return _describe(key, oid)
+
+
+def _algorithm(element: der.Element) -> str:
+    parts = der.read_elements(der.expect(element, der.SEQUENCE).content, limit=2)
+    if not parts:
+        raise der.DERError("an algorithm has no object identifier")
+    return der.read_object_identifier(parts[0])
 
 
 def _describe(key: object, oid: str) -> KeyFacts:
