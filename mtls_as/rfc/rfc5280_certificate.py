@@ -48,6 +48,7 @@ _MAX_FIELDS: Final = 16
 _MAX_EXTENSIONS: Final = 64
 _MAX_KEY_USAGES: Final = 64
 _MAX_SERIAL_BYTES: Final = 20
+_MAX_REASON: Final = 200
 _VERSION: Final = 0xA0
 _EXTENSIONS: Final = 0xA3
 _KEY_USAGE: Final = "2.5.29.15"
@@ -254,7 +255,8 @@ def _load(encoding: bytes) -> x509.Certificate:
         # Read lazily by the library: read here, so that nothing fails later.
         _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     except Exception as error:  # the chokepoint: whatever hostile bytes do to the library
-        raise CertificateError("its structure is not that of a certificate") from error
+        # The library names the field at fault, and quotes nothing of it.
+        raise CertificateError(f"its structure is not that of a certificate: {str(error)[:_MAX_REASON]}") from error
     return certificate
 
 

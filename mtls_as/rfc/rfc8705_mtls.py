@@ -25,6 +25,7 @@ from mtls_as.rfc.rfc5280_general_name import (
 
 MAX_SUBJECT_LENGTH: Final = 2048
 
+_MAX_SHOWN: Final = 8
 _CONFIRMATION_MEMBER: Final = "x5t#S256"
 _DOTTED_NUMBERS: Final = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 # RFC 3986 appendix B, for what is_uri has let through: scheme, authority if any, and the rest.
@@ -81,7 +82,10 @@ class SubjectMismatch:
     def __str__(self) -> str:
         if self.difference is not None:
             return f"{self.expected.type}: {self.difference}"
-        found = ", ".join(f"'{text}'" for text in self.found) or "none of that type"
+        shown = [f"'{text}'" for text in self.found[:_MAX_SHOWN]]
+        if len(self.found) > _MAX_SHOWN:
+            shown.append(f"and {len(self.found) - _MAX_SHOWN} more")
+        found = ", ".join(shown) or "none of that type"
         return f"{self.expected.type}: expected '{self.expected.text}', certificate has {found}"
 
 
