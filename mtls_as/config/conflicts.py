@@ -10,7 +10,8 @@ import msgspec
 
 from mtls_as.config.document import ListenersTable, check_base_url, listener_urls
 from mtls_as.config.problems import Problem, find_problems, join
-from mtls_as.rfc.rfc7591_client_metadata import ClientMetadataError, did_you_mean
+from mtls_as.rfc.member_reader import did_you_mean
+from mtls_as.rfc.rfc7591_client_metadata import ClientMetadataError
 from mtls_as.server.clients import ClientSource, parse_client
 
 Entries = Sequence[tuple[int, Mapping[str, object]]]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, Protocol, Union, get_args, ge
 import msgspec
 from msgspec.structs import FieldInfo
 
-from mtls_as.rfc.rfc7591_client_metadata import did_you_mean
+from mtls_as.rfc.member_reader import did_you_mean
 
 _EXPECTED: Final = re.compile(r"Expected `(?P<expected>\w+)`(?P<limit>[^,]*)(?:, got `(?P<got>\w+)`)?")
 _KINDS: Final = {

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from mtls_as.rfc.member_reader import MemberReader
 from mtls_as.rfc.rfc7591_client_metadata import (
     METADATA_MEMBERS,
     ClientMetadata,
     ClientMetadataError,
-    MemberReader,
     TlsClientAuth,
     format_client_metadata,
     read_client_metadata,
