@@ -33,8 +33,9 @@ def init(config: Path, *, development: bool) -> None:
     settings = load_settings(config)
     if development:
         _make_pki(settings.folder / "certs")
-    _make_storage_key(settings.storage.encryption_key_file)
-    _make_database(settings.storage.url)
+    database = Path(settings.storage.url.removeprefix("sqlite:///"))
+    _make_storage_key(settings.storage.encryption_key_file, database)
+    _make_database(settings.storage.url, database)
     asyncio.run(_make_signing_key(settings))
 
 
@@ -45,7 +46,7 @@ def _make_pki(folder: Path) -> None:
     say(f"{folder}: development certificates " + ("made" if made else "are there"))
 
 
-def _make_storage_key(file: Path) -> None:
+def _make_storage_key(file: Path, database: Path) -> None:
     from mtls_as.storage import ENVIRONMENT_VARIABLE, create_key_file, read_encryption_key
 
     if ENVIRONMENT_VARIABLE in os.environ:
@@ -54,15 +55,19 @@ def _make_storage_key(file: Path) -> None:
     elif file.exists():
         read_encryption_key(file)
         say(f"{file}: the storage key is there")
+    elif database.exists():
+        # With another key, the signing keys in the database could never be read again.
+        raise click.ClickException(
+            f"{file}: the storage key is missing, and {database} was made with one: put it back, or delete the database"
+        )
     else:
         create_key_file(file)
         say(f"{file}: storage key made; without it the signing keys in the database cannot be read, so back it up")
 
 
-def _make_database(url: str) -> None:
+def _make_database(url: str, file: Path) -> None:
     from mtls_as.storage import current, upgrade
 
-    file = Path(url.removeprefix("sqlite:///"))
     before = current(url) if file.exists() else None
     upgrade(url)
     if before is None:
