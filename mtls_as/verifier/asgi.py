@@ -14,7 +14,8 @@ from mtls_as.verifier.verifier import AccessTokenVerifier, VerifiedToken
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+# Frameworks type their applications each in its own way; what they share is the protocol.
+Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 _POLICY_VIOLATION: Final = 1008  # RFC 6455 §7.4.1
 _SECURE_SCHEMES: Final = frozenset({"https", "wss"})
@@ -55,7 +56,7 @@ class RequireBoundToken:
         self._scopes = tuple(scopes)
         challenge(scope=self._scopes)  # characters that no scope has are noticed at once
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 # as `Application`
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return

@@ -35,10 +35,6 @@ class Issuer:
         return public_jwk(self.public_key, kid=self.kid, algorithm=self.algorithm)
 
     @property
-    def public_key(self) -> Any:
-        return self.private_key.public_key()
-
-    @property
     def jwks(self) -> dict[str, object]:
         return {"keys": [self.jwk]}
 
