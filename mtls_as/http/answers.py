@@ -1,20 +1,37 @@
-"""JSON answers."""
+"""HTTP answers as plain values, so that the Quart routes and the fast lane send the same."""
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from quart import Response
 
+# JSON is never to be taken for anything else.
+_ALWAYS = {"X-Content-Type-Options": "nosniff"}
 
-def json_response(
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A status, headers and a body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+def json_answer(
     document: Mapping[str, object],
     *,
     status: int = 200,
     headers: Mapping[str, str],
     content_type: str = "application/json",
-) -> Response:
+) -> Answer:
     """An answer with a JSON body; every caller decides on caching in `headers`."""
-    response = Response(json.dumps(document, separators=(",", ":")), status=status, content_type=content_type)
-    response.headers.update(headers)
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    return response
+    body = json.dumps(document, separators=(",", ":")).encode("ascii")
+    length = {"Content-Type": content_type, "Content-Length": str(len(body))}
+    return Answer(status=status, headers={**length, **_ALWAYS, **headers}, body=body)
+
+
+def as_response(answer: Answer) -> Response:
+    """The answer as Quart sends it."""
+    return Response(answer.body, status=answer.status, headers=dict(answer.headers))

@@ -1,14 +1,16 @@
 """The Quart applications, one for each listener: which paths it has, and which function answers them."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, cast
 from urllib.parse import urlsplit
 
 from quart import Blueprint, Quart, Response, request
 from werkzeug.exceptions import HTTPException
 
-from mtls_as.http.answers import json_response
-from mtls_as.http.errors import as_oauth_error, error_response, http_exception_response
+from mtls_as.http.answers import as_response, json_answer
+from mtls_as.http.errors import as_oauth_error, error_answer, http_exception_answer
 from mtls_as.http.token import answer_token_request
 from mtls_as.rfc.rfc6749_framework import MAX_FORM_BYTES
 from mtls_as.rfc.rfc8414_metadata import metadata_url
@@ -40,7 +42,11 @@ def create_mtls_app(endpoints: Endpoints) -> Quart:
 
     @routes.post("/token")
     async def token() -> Response:
-        return await answer_token_request(request, endpoints.token, clock=endpoints.clock, emit=endpoints.emit)
+        read_body = cast("Callable[[], Awaitable[bytes]]", partial(request.get_data, cache=False))
+        answer = await answer_token_request(
+            request.scope, read_body, endpoints.token, clock=endpoints.clock, emit=endpoints.emit
+        )
+        return as_response(answer)
 
     app.register_blueprint(routes)
     return app
@@ -59,16 +65,16 @@ def _create_documents_app(endpoints: Endpoints, url: str) -> Quart:
 
     @app.get(urlsplit(metadata_url(endpoints.metadata.issuer)).path)
     async def authorization_server_metadata() -> Response:
-        return json_response(endpoints.metadata.document, headers=_PUBLIC_CACHING)
+        return as_response(json_answer(endpoints.metadata.document, headers=_PUBLIC_CACHING))
 
     @app.get(f"{_path(url)}/jwks")
     async def jwks() -> Response:
         document = endpoints.signing_keys.current().published(endpoints.clock())
-        return json_response(document, headers=_PUBLIC_CACHING, content_type="application/jwk-set+json")
+        return as_response(json_answer(document, headers=_PUBLIC_CACHING, content_type="application/jwk-set+json"))
 
     @app.errorhandler(HTTPException)
     async def no_route(exception: HTTPException) -> Response:
-        return http_exception_response(exception)
+        return as_response(http_exception_answer(exception))
 
     @app.errorhandler(Exception)
     async def unforeseen(exception: Exception) -> Response:
@@ -76,7 +82,7 @@ def _create_documents_app(endpoints: Endpoints, url: str) -> Quart:
         event = RequestEvent(endpoint=request.path, peer=request.remote_addr)
         event.refuse(error)
         endpoints.emit(event)
-        return error_response(error, has_authorization_header=False)
+        return as_response(error_answer(error, has_authorization_header=False))
 
     return app
 

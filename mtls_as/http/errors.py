@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from quart import Response
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from mtls_as.http.answers import json_response
+from mtls_as.http.answers import Answer, json_answer
 from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc6749_framework import ErrorCode, OAuthError
 
@@ -22,7 +21,7 @@ _STATUS: Final[Mapping[ErrorCode, int]] = MappingProxyType(
 _RETRY_AFTER_SECONDS: Final = 5
 
 
-def error_response(error: OAuthError, *, has_authorization_header: bool) -> Response:
+def error_answer(error: OAuthError, *, has_authorization_header: bool) -> Answer:
     """The answer of RFC 6749 §5.2; `error.refusal` and `error.detail` stay here."""
     headers = {"Cache-Control": "no-store"}
     if error.code is ErrorCode.INVALID_CLIENT and has_authorization_header:
@@ -30,16 +29,15 @@ def error_response(error: OAuthError, *, has_authorization_header: bool) -> Resp
     if error.code is ErrorCode.TEMPORARILY_UNAVAILABLE:
         headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
     status = 413 if error.refusal is Refusal.REQUEST_TOO_LARGE else _STATUS.get(error.code, 400)
-    return json_response({"error": error.code, "error_description": error.description}, status=status, headers=headers)
+    return json_answer({"error": error.code, "error_description": error.description}, status=status, headers=headers)
 
 
-def http_exception_response(exception: HTTPException) -> Response:
-    """The answer where no route was reached: no such path, wrong method, too large a body."""
+def http_exception_answer(exception: HTTPException) -> Answer:
+    """The answer where no route was reached: no such path, or the wrong method."""
     headers = {"Cache-Control": "no-store"}
     headers |= {name: value for name, value in exception.get_headers() if name in {"Allow", "Retry-After"}}
-    description = f"{exception.code} {exception.name}."
-    status = exception.code or 400
-    return json_response({"error": "invalid_request", "error_description": description}, status=status, headers=headers)
+    document = {"error": "invalid_request", "error_description": f"{exception.code} {exception.name}."}
+    return json_answer(document, status=exception.code or 400, headers=headers)
 
 
 def as_oauth_error(exception: Exception) -> OAuthError:
