@@ -2,16 +2,15 @@
 
 mod_headers replaces the line ends of a variable by spaces (`%{SSL_CLIENT_CERT}s` of mod_ssl), and writes `(null)` for
 one that is unset. `SSL_CLIENT_CERT_CHAIN_0`, `_1` … hold the intermediates that the client sent, in order; a chain
-header has them one after the other.
+header has them one after the other, with a space between.
 """
 
-import re
 from typing import Final
 
-from mtls_as.pki.forwarded.encodings import pem_certificates, single
+from mtls_as.pki.forwarded.encodings import BEGIN, END, pem_certificates, single
 from mtls_as.pki.forwarded.preset import Preset, with_chain
 
-_UNSET: Final = re.compile(rb"\(null\)(?=\(null\)|-----BEGIN | |$)")
+_UNSET: Final = b"(null)"
 
 
 def _decode(value: bytes, chain_value: bytes) -> tuple[bytes, ...]:
@@ -20,8 +19,11 @@ def _decode(value: bytes, chain_value: bytes) -> tuple[bytes, ...]:
 
 
 def _certificates(value: bytes) -> tuple[bytes, ...]:
-    pem = _UNSET.sub(b"", value).strip(b" ")
-    return tuple(pem_certificates(pem, line_break=b" ")) if pem else ()
+    text = value.replace(b" ", b"\n")
+    for armour in (BEGIN, END):  # which has a space of its own
+        text = text.replace(armour.replace(b" ", b"\n"), armour)
+    lines = [line for line in text.split(b"\n") if line != _UNSET]
+    return tuple(pem_certificates(b"\n".join(lines))) if any(lines) else ()
 
 
 PRESET: Final = Preset(headers=("ssl_client_cert",), takes_chain_header=True, decode=_decode)

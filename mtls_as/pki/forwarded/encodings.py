@@ -1,4 +1,4 @@
-"""The encodings that presets are built of, each with one spelling for each value. All raise `ForwardedCertificateError`."""
+"""The encodings that presets are built of, each value in one spelling. All raise `ForwardedCertificateError`."""
 
 import re
 from collections.abc import Iterator
@@ -31,21 +31,21 @@ def from_percent_encoding(text: bytes) -> bytes:
 
 def from_percent_encoded_pem(text: bytes) -> tuple[bytes, ...]:
     """The DER of each certificate in a percent-encoded PEM text."""
-    return tuple(pem_certificates(from_percent_encoding(text).replace(b"\r\n", b"\n"), line_break=b"\n"))
+    return tuple(pem_certificates(from_percent_encoding(text).replace(b"\r\n", b"\n")))
 
 
-def pem_certificates(text: bytes, *, line_break: bytes) -> Iterator[bytes]:
+def pem_certificates(text: bytes) -> Iterator[bytes]:
     """The DER of each certificate in a PEM text (RFC 7468 §5), which has at least one and nothing between them."""
-    if not text.strip(line_break):
+    if not text.strip():
         raise ForwardedCertificateError(ForwardingFault.BROKEN_PEM, "there is no certificate")
     body: list[bytes] | None = None
-    for line in text.split(line_break):
+    for line in text.split(b"\n"):
         if body is None:
             if line == BEGIN:
                 body = []
             elif line:
                 raise ForwardedCertificateError(ForwardingFault.BROKEN_PEM, "junk beside the certificate")
-        elif line == END:
+        elif line == END and body:
             yield from_base64(b"".join(body))
             body = None
         elif line:

@@ -10,11 +10,11 @@ The last element is our own proxy's. With `APPEND_FORWARD` everything before it 
 
 - A client sends the beginning of an element with an open quotation mark, so that the boundary of the last element ends
   up inside a value. The value then closes at the first mark of our own proxy's element, where a value begins. So the
-  whole header is parsed, and nothing but `;`, `,` or the end may follow a closing mark.
+  whole header is parsed, nothing but `;`, `,` or the end may follow a closing mark, and no value may hold an element.
 - Envoy writes URI and DNS names of the certificate as they are (`mutateXfccRequestHeader`: special characters are not
   handled). A name such as `a,Hash=…;Cert="…"` in a certificate that its holder made adds an element after the proxy's
-  own, with somebody else's certificate. So each earlier element must show its certificate, too, and the text of the last
-  one must not stand in it. Inside one element, a second `Hash` or `Cert` is refused.
+  own, with somebody else's certificate. So each earlier element must show its certificate, too, and the text of the
+  last one must not stand in it. Inside one element, a second `Hash` or `Cert` is refused.
 """
 
 import hashlib
@@ -34,6 +34,9 @@ _PAIR: Final = re.compile(
 )
 # Envoy repeats the others, once for each name.
 _ONCE: Final = frozenset({b"hash", b"cert", b"chain", b"subject"})
+
+# Every element of Envoy's has this; a value that holds one has swallowed an element.
+_SWALLOWED: Final = re.compile(rb"hash=[0-9a-f]{64}", re.IGNORECASE)
 
 Element = Mapping[bytes, bytes]
 
@@ -60,6 +63,8 @@ def _elements(value: bytes) -> list[Element]:
         if key in _ONCE and key in element:
             raise ForwardedCertificateError(ForwardingFault.BROKEN_FIELD, "an element repeats a key")
         element[key] = pair["plain"] if pair["quoted"] is None else pair["quoted"]
+        if _SWALLOWED.search(element[key]):
+            raise ForwardedCertificateError(ForwardingFault.FORGED_ELEMENT, "a value holds another element")
         if pair["end"] != b";":
             elements.append(element)
             element = {}
