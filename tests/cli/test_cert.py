@@ -1,5 +1,6 @@
 """`cert explain`: what a certificate says, the lines that register it, and the verdicts of the server itself."""
 
+import hashlib
 import json
 import tomllib
 from datetime import UTC, datetime, timedelta
@@ -53,7 +54,7 @@ def test_every_name_is_shown_with_its_type(shared: Workplace, tmp_path: Path, tr
     ]
     assert (facts["key"], facts["key_strength"], facts["extended_key_usage"]) == ("EC P-256", 128, ["clientAuth"])
     assert len(facts["registrations"]) == 6
-    assert facts["sha256"] == identity.certificate.fingerprint(identity.certificate.signature_hash_algorithm).hex()
+    assert facts["sha256"] == hashlib.sha256(identity.der).hexdigest()
 
 
 HOSTILE = [

@@ -1,12 +1,12 @@
 """A folder as an operator has it: the shipped configuration on free ports, development certificates, a database."""
 
 import contextlib
-import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,33 +82,61 @@ class Workplace:
         self.config.write_text(text.replace(old, new))
 
     @contextlib.contextmanager
-    def serving(self) -> Iterator[subprocess.Popen[str]]:
+    def serving(self) -> Iterator["Process"]:
         """`mtls-as serve` in a process of its own, until SIGTERM; it must end by itself then."""
-        with process("serve", cwd=self.folder) as server:
-            wait_until_listening(server, self.port)
+        with running("serve", cwd=self.folder) as server:
+            server.wait_until_listening(self.port)
             yield server
-            server.send_signal(signal.SIGTERM)
-            assert server.wait(STOP_SECONDS) == 0
+            assert server.end(signal.SIGTERM) == 0, server.errors
+
+
+@dataclass(frozen=True)
+class Process:
+    """The command line program in a process of its own. Its output goes into files, which never fill up as pipes do."""
+
+    child: subprocess.Popen[bytes]
+    folder: Path
+
+    @property
+    def output(self) -> str:
+        return (self.folder / "output").read_text()
+
+    @property
+    def errors(self) -> str:
+        return (self.folder / "errors").read_text()
+
+    def wait(self) -> int:
+        """The exit status, once there is one."""
+        return self.child.wait(STOP_SECONDS)
+
+    def end(self, number: signal.Signals) -> int:
+        """Send a signal and wait; returns the exit status."""
+        self.child.send_signal(number)
+        return self.wait()
+
+    def wait_until_listening(self, port: int) -> None:
+        """Poll until the process accepts connections; an early end shows what it said."""
+        for _ in range(int(START_SECONDS * 10)):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                return
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.child.wait(0.1)
+                raise AssertionError(self.errors)
+        raise TimeoutError(f"nothing listens on {port}")
 
 
 @contextlib.contextmanager
-def process(
-    *arguments: str, cwd: Path, environment: Mapping[str, str] | None = None
-) -> Iterator[subprocess.Popen[str]]:
-    """The command line program in a process of its own, its output in pipes; ended with the block at the latest."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "mtls_as.cli", *arguments],
-        cwd=cwd,
-        env={**os.environ, **(environment or {})},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as child:
-        try:
-            yield child
-        finally:
-            child.kill()
+def running(*arguments: str, cwd: Path) -> Iterator[Process]:
+    """Run `mtls-as`; it is ended with the block at the latest."""
+    command = [sys.executable, "-m", "mtls_as.cli", *arguments]
+    folder = Path(tempfile.mkdtemp(dir=cwd))
+    with (folder / "output").open("wb") as output, (folder / "errors").open("wb") as errors:
+        child = subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=errors)
+    try:
+        yield Process(child, folder)
+    finally:
+        child.kill()
+        child.wait()
 
 
 def free_ports(count: int) -> list[int]:
@@ -118,14 +146,3 @@ def free_ports(count: int) -> list[int]:
         for each in sockets:
             each.bind(("127.0.0.1", 0))
         return [each.getsockname()[1] for each in sockets]
-
-
-def wait_until_listening(child: subprocess.Popen[str], port: int) -> None:
-    """Poll until the child accepts connections; an early end shows what it said."""
-    for _ in range(int(START_SECONDS * 10)):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(0.1)
-            raise AssertionError(child.communicate()[1])
-    raise TimeoutError(f"nothing listens on {port}")
