@@ -55,12 +55,16 @@ def verify_path(
 ) -> tuple[Certificate, ...]:
     """Find a path from the leaf to an anchor that is valid at a time, leaf first. Raises `CertificateRefused`.
 
-    (1) Every candidate path is built by names: the anchors of this domain, and what the client sent, in its order.
-    (2) OpenSSL judges it: signatures, dates, CA flags, path lengths, name constraints, critical extensions.
-    (3) The dates are compared again, to the fraction of a second.
-    (4) The policy of the domain is applied to every certificate of the path.
+    (1) The leaf is no CA: whoever can issue does not act as a client.
+    (2) Every candidate path is built by names: the anchors of this domain, and what the client sent, in its order.
+    (3) OpenSSL judges it: signatures, dates, CA flags, path lengths, name constraints, critical extensions.
+    (4) The dates are compared again, to the fraction of a second.
+    (5) The policy of the domain is applied to every certificate of the path.
     The first candidate that passes is the path; if none does, the refusal names the certificate at fault.
     """
+    if presented.leaf.is_ca:
+        reason = f"'{describe(presented.leaf)}' is the certificate of a CA"
+        raise CertificateRefused(Refusal.CA_CERTIFICATE_AS_LEAF, reason)
     leaf = openssl.load(presented.leaf)
     if leaf is None:
         raise CertificateRefused(Refusal.CERTIFICATE_MALFORMED, "OpenSSL cannot read the certificate")
@@ -156,6 +160,8 @@ def _reason(path: tuple[Certificate, ...], depth: int, error: PathError) -> str:
             return f"the known '{issuer}' has the name of its issuer, but another key"
         case Refusal.BAD_SIGNATURE:
             return f"its signature is not by the key of the known '{issuer}'"
+        case Refusal.PATH_INVALID if depth > 0 and not certificate.is_ca:
+            return "it is no CA, and yet the issuer of another"
     return error.reason
 
 

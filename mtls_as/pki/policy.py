@@ -33,7 +33,7 @@ class PathPolicy:
     def check(self, path: tuple[Certificate, ...]) -> None:
         """Check a path, leaf first, anchor last. Raises `PathError`."""
         leaf, *authorities = path
-        _check_leaf(leaf)
+        _check_key_usage(leaf)
         if self.extended_key_usage == "clientAuth":
             _check_leaf_extended_key_usage(leaf)
             for depth, authority in enumerate(authorities, 1):
@@ -62,9 +62,7 @@ class PathPolicy:
             raise PathError(Refusal.WEAK_KEY, depth, reason)
 
 
-def _check_leaf(leaf: Certificate) -> None:
-    if leaf.is_ca:
-        raise PathError(Refusal.CA_CERTIFICATE_AS_LEAF, 0, "it is the certificate of a CA")
+def _check_key_usage(leaf: Certificate) -> None:
     if leaf.key_usages is not None and "digitalSignature" not in leaf.key_usages:
         names = ", ".join(sorted(leaf.key_usages)) or "none"
         raise PathError(Refusal.WRONG_KEY_USAGE, 0, f"its key usage is {names}, without digitalSignature")

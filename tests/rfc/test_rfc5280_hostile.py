@@ -60,7 +60,7 @@ def test_absurd_certificates_are_refused_at_once(encoding: bytes) -> None:
     """10,000 SANs, 100 KB, thousands of attributes, absurd OIDs, invalid UTF-8, negative serials, junk around."""
     with within(0.1), pytest.raises(CertificateError) as caught:
         parse_certificate(encoding)
-    assert len(str(caught.value)) < 300
+    assert len(str(caught.value)) < 400
 
 
 def test_the_largest_certificate_is_read_in_bounded_time() -> None:
