@@ -117,12 +117,14 @@ class TLSConnection(asyncio.Protocol):
         self._take_in(self._tls, chunks)
 
     def eof_received(self) -> bool:
-        """The client sends nothing more; what it asked for is still answered."""
+        """The client sends nothing more; what it asked for is still answered, if it said so by a close_notify."""
         if self._state is State.HANDSHAKE:
             self._fail_handshake(PEER_CLOSED)
         elif self._state is State.LINGERING:
             self._transport.close()
-        else:
+        elif self._tls is not None and self._state is not State.CLOSING:
+            if not self._tls.ended:
+                self._abandon()
             self._end_of_input()
         return True
 
@@ -149,8 +151,7 @@ class TLSConnection(asyncio.Protocol):
         self._outgoing_size = 0
         self._wake_writers()
         if self._tasks is not None and self._http is not None:
-            self._http.abandoned = True
-            self._tasks.disconnect()
+            self._abandon()
             if self._http.needs_close:
                 self._pump()
             elif self._tasks.idle:
@@ -254,6 +255,12 @@ class TLSConnection(asyncio.Protocol):
                 self._pump()
             else:
                 self._close()
+
+    def _abandon(self) -> None:
+        """The client is gone: the request in the works hears of it, those behind it are not begun."""
+        if self._tasks is not None and self._http is not None:
+            self._http.abandoned = True
+            self._tasks.disconnect()
 
     def _pump(self) -> None:
         if not self._pumping and self._tasks is not None:
@@ -386,7 +393,7 @@ class TLSConnection(asyncio.Protocol):
         if not idle:
             self._state = State.BUSY
             self._set_deadline(self._endpoint.timeouts.idle)
-        elif self._endpoint.stopping or self._ended:
+        elif self._endpoint.stopping:
             self._close_politely()
         else:
             self._state = State.IDLE

@@ -35,7 +35,7 @@ class StrictConnection(h11.Connection):
         if self.their_state is h11.IDLE:
             received = self.trailing_data[0]
             if end := _END_OF_HEAD.search(received):
-                _check_head(received[: end.start() + 1])
+                _check_head(received[: end.end()])
         return super().next_event()
 
 
