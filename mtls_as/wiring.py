@@ -19,7 +19,8 @@ from socket import socket
 from typing import Final, Generic, TypeVar
 
 from mtls_as.config import ConfigurationError, Problem, Settings, load_settings
-from mtls_as.http.app import Endpoints, create_mtls_app, create_public_app
+from mtls_as.http.app import create_app
+from mtls_as.http.routes import Endpoints, Route, mtls_routes, public_routes
 from mtls_as.observability.event_log import EventLog
 from mtls_as.pki.trust_domains import TrustDomains
 from mtls_as.remote.documents import DocumentFetcher
@@ -36,6 +37,7 @@ from mtls_as.server.ports import Clock, StorageUnavailable
 from mtls_as.server.signing_keys import SigningKeys
 from mtls_as.storage import Storage, open_storage, read_encryption_key
 from mtls_as.tls import Listener, ServerCredentials, bind_listeners, serve_listeners
+from mtls_as.tls.listeners import ASGIApplication
 
 CHANGE_POLL_SECONDS: Final = 1.0
 MAX_REMOTE_KEY_SETS: Final = 1_000
@@ -89,13 +91,15 @@ class Node:
     def listeners(self) -> list[Listener]:
         """The listeners of the configuration, each with its application."""
         mtls, public = self.settings.listeners.mtls, self.settings.listeners.public
-        listeners = [
-            Listener(name="mtls", bind=mtls.bind, app=create_mtls_app(self.endpoints), request_certificate=True)
-        ]
+        app = self._app(mtls_routes(self.endpoints))
+        listeners = [Listener(name="mtls", bind=mtls.bind, app=app, request_certificate=True)]
         if public is not None:
-            app = create_public_app(self.endpoints)
+            app = self._app(public_routes(self.endpoints))
             listeners.append(Listener(name="public", bind=public.bind, app=app, request_certificate=False))
         return listeners
+
+    def _app(self, routes: tuple[Route, ...]) -> ASGIApplication:
+        return create_app(routes, emit=self.endpoints.emit, fast_lane=self.settings.server.fast_lane)
 
     async def follow_changes(self) -> None:
         """Take over what other processes write to the storage, until cancelled."""

@@ -41,6 +41,7 @@ class Deployment:
     issuer: str = "https://localhost:8443"
     algorithm: str = "ES256"
     lifetime: int = 300
+    fast_lane: bool = True
 
     def trust(self, name: str, *authorities: Identity, options: str = "") -> Self:
         """Add a trust domain whose anchors are these certificates."""
@@ -88,6 +89,8 @@ encryption_key_file = "test.key"
 [tokens]
 algorithm = "{self.algorithm}"
 lifetime = {self.lifetime}
+[server]
+fast_lane = {_toml(self.fast_lane)}
 [timeouts]
 handshake = 3
 request_head = 3

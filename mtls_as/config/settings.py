@@ -57,9 +57,10 @@ class TokenSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
-    """How the server runs: the number of processes that serve."""
+    """How the server runs: the number of processes that serve, and whether hot requests bypass the framework."""
 
     workers: int
+    fast_lane: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +137,7 @@ def _build(document: Document, path: Path) -> Settings:
         trust_domains=tuple(_trust_domain(name, table) for name, table in document.trust.items()),
         resources=tuple(Resource(identifier=r.identifier, scopes=tuple(r.scopes)) for r in document.resources),
         clients=tuple(parse_client(members, ClientSource.CONFIGURATION) for members in document.clients),
-        server=ServerSettings(workers=document.server.workers),
+        server=ServerSettings(workers=document.server.workers, fast_lane=document.server.fast_lane),
         timeouts=Timeouts(
             handshake=timeouts.handshake,
             request_head=timeouts.request_head,

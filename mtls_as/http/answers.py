@@ -4,8 +4,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from quart import Response
-
 # JSON is never to be taken for anything else.
 _ALWAYS = {"X-Content-Type-Options": "nosniff"}
 
@@ -30,8 +28,3 @@ def json_answer(
     body = json.dumps(document, separators=(",", ":")).encode("ascii")
     length = {"Content-Type": content_type, "Content-Length": str(len(body))}
     return Answer(status=status, headers={**length, **_ALWAYS, **headers}, body=body)
-
-
-def as_response(answer: Answer) -> Response:
-    """The answer as Quart sends it."""
-    return Response(answer.body, status=answer.status, headers=dict(answer.headers))

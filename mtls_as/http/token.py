@@ -20,8 +20,8 @@ _CACHING: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 674
 async def answer_token_request(
     scope: Mapping[str, Any],
     read_body: Callable[[], Awaitable[bytes]],
-    endpoint: TokenEndpoint,
     *,
+    endpoint: TokenEndpoint,
     clock: Clock,
     emit: EventSink,
 ) -> Answer:

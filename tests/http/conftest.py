@@ -14,10 +14,15 @@ def authority() -> Authority:
     return Authority.create("Client CA")
 
 
-@pytest.fixture(scope="session")
-def server(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server with one trust domain and clients of each kind, shared by the tests that change nothing in it."""
-    deployment = Deployment(tmp_path_factory.mktemp("server"))
+@pytest.fixture(scope="session", params=[True, False], ids=["fast-lane", "framework"])
+def server(
+    request: pytest.FixtureRequest, authority: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningServer]:
+    """A server with one trust domain and clients of each kind, shared by the tests that change nothing in it.
+
+    Every test runs twice: the fast lane and the framework give the same answers.
+    """
+    deployment = Deployment(tmp_path_factory.mktemp("server"), fast_lane=request.param)
     deployment.trust("default", authority)
     deployment.client("c1", tls_client_auth_san_dns="c1.example")
     deployment.client("c2", tls_client_auth_san_dns="c2.example", scope="reports:read reports:write")

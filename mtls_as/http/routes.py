@@ -1,0 +1,78 @@
+"""Which path is answered by what: the table that the Quart applications and the fast lane both read."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from mtls_as.http.answers import Answer, json_answer
+from mtls_as.http.token import answer_token_request
+from mtls_as.rfc.rfc8414_metadata import metadata_url
+from mtls_as.server.endpoints.metadata import MetadataEndpoint
+from mtls_as.server.endpoints.token import TokenEndpoint
+from mtls_as.server.events import EventSink
+from mtls_as.server.ports import Clock, SigningKeySource
+
+DOCUMENT_MAX_AGE_SECONDS: Final = 300
+_CACHING: Final = {"Cache-Control": f"public, max-age={DOCUMENT_MAX_AGE_SECONDS}"}
+
+ReadBody = Callable[[], Awaitable[bytes]]
+"""Reads the body of a request, bounded in size and time."""
+HTTPEndpoint = Callable[[Mapping[str, Any], ReadBody], Awaitable[Answer]]
+"""Answers a request from its ASGI scope and a way to read its body."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One method of one path. A `hot` one is worth the fast lane."""
+
+    method: str
+    path: str
+    endpoint: HTTPEndpoint
+    hot: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoints:
+    """What the routes call."""
+
+    token: TokenEndpoint
+    metadata: MetadataEndpoint
+    signing_keys: SigningKeySource
+    clock: Clock
+    emit: EventSink
+
+
+def mtls_routes(endpoints: Endpoints) -> tuple[Route, ...]:
+    """The routes of the listener that asks for certificates."""
+    prefix = _path(endpoints.metadata.mtls_url)
+    token = partial(answer_token_request, endpoint=endpoints.token, clock=endpoints.clock, emit=endpoints.emit)
+    return (
+        Route(method="POST", path=f"{prefix}/token", endpoint=token, hot=True),
+        *_document_routes(endpoints, prefix),
+    )
+
+
+def public_routes(endpoints: Endpoints) -> tuple[Route, ...]:
+    """The routes of the listener that never asks for a certificate: the documents that anybody may read."""
+    return _document_routes(endpoints, _path(endpoints.metadata.public_url or endpoints.metadata.mtls_url))
+
+
+def _document_routes(endpoints: Endpoints, prefix: str) -> tuple[Route, ...]:
+    async def metadata(_scope: Mapping[str, Any], _read_body: ReadBody) -> Answer:
+        return json_answer(endpoints.metadata.document, headers=_CACHING)
+
+    async def jwks(_scope: Mapping[str, Any], _read_body: ReadBody) -> Answer:
+        document = endpoints.signing_keys.current().published(endpoints.clock())
+        return json_answer(document, headers=_CACHING, content_type="application/jwk-set+json")
+
+    well_known = urlsplit(metadata_url(endpoints.metadata.issuer)).path
+    return (
+        Route(method="GET", path=well_known, endpoint=metadata),
+        Route(method="GET", path=f"{prefix}/jwks", endpoint=jwks, hot=True),
+    )
+
+
+def _path(url: str) -> str:
+    return urlsplit(url).path.rstrip("/")
