@@ -5,7 +5,20 @@ Types and statements are those that SQLite and PostgreSQL share. Times are secon
 
 from typing import Final
 
-from sqlalchemy import Boolean, CheckConstraint, Column, Double, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
 
 metadata: Final = MetaData(
     naming_convention={
@@ -36,6 +49,24 @@ signing_keys: Final = Table(
     Column("created_at", Double, nullable=False),
     Column("activates_at", Double, nullable=False),
     Column("expires_at", Double, nullable=True),
+)
+
+seen_certificates: Final = Table(
+    "seen_certificates",
+    metadata,
+    Column("x5t_s256", String(43), primary_key=True),
+    Column("client_id", String(256), primary_key=True),  # as it was named then: it may be deleted by now
+    Column("authentication_method", String(64), nullable=False),
+    Column("trust", String(64), nullable=True),
+    Column("subject", Text, nullable=False),
+    Column("issuer", Text, nullable=False),
+    Column("serial_number", String(64), nullable=False),
+    Column("not_after", Double, nullable=False),
+    Column("first_used_at", Double, nullable=False),
+    Column("last_used_at", Double, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Index("ix_seen_certificates_client_id", "client_id"),
+    Index("ix_seen_certificates_last_used_at", "last_used_at"),
 )
 
 revision: Final = Table(

@@ -29,10 +29,16 @@ class Transactions:
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """All or nothing, one writer at a time, and other nodes will notice: the revision moves on."""
+        async with self.write_quietly() as connection:
+            # First, so that its row's lock lets writers in one by one on every kind of database.
+            await connection.execute(update(revision).values(value=revision.c.value + 1))
+            yield connection
+
+    @contextlib.asynccontextmanager
+    async def write_quietly(self) -> AsyncIterator[AsyncConnection]:
+        """All or nothing, for what no other node keeps in memory: the revision stays."""
         with self._database.explaining_errors():
             async with self._writing_engine.begin() as connection:
-                # First, so that its row's lock lets writers in one by one on every kind of database.
-                await connection.execute(update(revision).values(value=revision.c.value + 1))
                 yield connection
 
     async def revision(self) -> int:

@@ -20,8 +20,8 @@ NEXT_VERSION = '''
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade() -> None:
@@ -46,7 +46,7 @@ def with_next_version(monkeypatch: pytest.MonkeyPatch, folder: Path, *, fail: st
     """Let the program be a newer one, with one migration more."""
     folder = folder / "migrations"
     shutil.copytree(migrate._MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "versions" / "v0002_note.py").write_text(NEXT_VERSION.replace("FAIL", fail))
+    (folder / "versions" / "v0003_note.py").write_text(NEXT_VERSION.replace("FAIL", fail))
     monkeypatch.setattr(migrate, "_MIGRATIONS", folder)
 
 
@@ -77,7 +77,7 @@ def test_upgrading_twice_changes_nothing(new_url: str) -> None:
     """`init` can be repeated."""
     upgrade(new_url)
     upgrade(new_url)
-    assert current(new_url) == "0001"
+    assert current(new_url) == "0002"
 
 
 async def test_down_and_up_again(new_url: str) -> None:
@@ -103,12 +103,12 @@ async def test_data_survives_the_next_version_and_the_way_back(
         await storage.clients.add(client())
         key = await storage.signing_keys.rotate("EdDSA", at=1.0, publish_ahead=0, overlap=0)
     with_next_version(monkeypatch, tmp_path)
-    with pytest.raises(DatabaseUnavailable, match=r"has schema 0001, and this program needs 0002; .*: mtls-as init"):
+    with pytest.raises(DatabaseUnavailable, match=r"has schema 0002, and this program needs 0003; .*: mtls-as init"):
         open_storage(new_url, encryption_key=KEY, clock=Clock())
     upgrade(new_url)
-    assert current(new_url) == "0002"
+    assert current(new_url) == "0003"
     assert "note" in columns(new_url)
-    downgrade(new_url, "0001")
+    downgrade(new_url, "0002")
     assert "note" not in columns(new_url)
     monkeypatch.undo()
     async with opened(new_url) as storage:
@@ -124,7 +124,7 @@ def test_a_migration_that_fails_leaves_everything_as_it_was(
     with_next_version(monkeypatch, tmp_path, fail="raise RuntimeError('no')")
     with pytest.raises(RuntimeError):
         upgrade(new_url)
-    assert current(new_url) == "0001"
+    assert current(new_url) == "0002"
     assert "note" not in columns(new_url)
 
 
@@ -139,7 +139,7 @@ def test_a_newer_database_is_left_alone(new_url: str, tmp_path: Path, monkeypatc
         lambda: downgrade(new_url),
     )
     for attempt in attempts:
-        with pytest.raises(DatabaseUnavailable, match="has schema 0002, which this program does not know: a newer one"):
+        with pytest.raises(DatabaseUnavailable, match="has schema 0003, which this program does not know: a newer one"):
             attempt()
     assert "note" in columns(new_url)
 
