@@ -1,0 +1,172 @@
+"""Real proxies for tests: the configurations that the documentation shows, on loopback, before a server that echoes."""
+
+import contextlib
+import http.client
+import json
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from tests.authority import Authority, Identity
+from tests.programs import require_program
+
+SNIPPETS = Path(__file__).parents[3] / "docs" / "proxies"
+START_SECONDS = 10.0
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class _Echo(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        answer = json.dumps(self.headers.items()).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 # the name in the base class
+        pass
+
+
+@contextlib.contextmanager
+def echo_server() -> Iterator[int]:
+    """Answers with the headers that it received; yields its port."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Echo) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@dataclass(frozen=True)
+class RunningProxy:
+    """A proxy that waits for clients."""
+
+    port: int
+    authority: Authority
+    folder: Path
+
+    def headers_behind(self, client: Identity | None, sent: Sequence[tuple[str, str]] = ()) -> Headers:
+        """What the server behind the proxy receives, as an ASGI server would say it."""
+        status, body = self.get(client, sent)
+        assert status == 200, body
+        return [(name.lower().encode(), value.encode("latin-1")) for name, value in json.loads(body)]
+
+    def get(self, client: Identity | None, sent: Sequence[tuple[str, str]] = ()) -> tuple[int, bytes]:
+        context = ssl.create_default_context(cadata=self.authority.pem)
+        if client is not None:
+            context.load_cert_chain(*client.write(self.folder, f"client-{client.certificate.serial_number}"))
+        connection = http.client.HTTPSConnection("localhost", self.port, context=context, timeout=10)
+        with contextlib.closing(connection):
+            connection.putrequest("GET", "/token")
+            for name, value in sent:
+                connection.putheader(name, value)
+            connection.endheaders()
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+
+
+@contextlib.contextmanager
+def running_proxy(snippet: str, folder: Path) -> Iterator[RunningProxy]:
+    """Run the program with the configuration of that name in `docs/proxies`, places replaced by those of the test."""
+    authority = Authority.create("Server CA")
+    certificate, key = authority.issue_server("localhost").write(folder, "server")
+    both = folder / "both.pem"
+    both.write_text(certificate.read_text() + key.read_text())
+    (folder / "cas.pem").write_text(Authority.create("Unrelated CA").pem)
+    with echo_server() as upstream:
+        port = _free_port()
+        configuration = _render(
+            (SNIPPETS / snippet).read_text(),
+            {
+                "/etc/ssl/private/as.example-key.pem": str(key),
+                "/etc/ssl/private/as.example.pem": str(both),
+                "/etc/ssl/as.example.pem": str(certificate),
+                "/etc/ssl/certs/ca-certificates.crt": str(folder / "cas.pem"),
+                "listen 443": f"listen 127.0.0.1:{port}",
+                "bind :443": f"bind 127.0.0.1:{port}",
+                "*:443": f"127.0.0.1:{port}",
+                "127.0.0.1:8080": f"127.0.0.1:{upstream}",
+            },
+        )
+        command = COMMANDS[snippet.partition(".")[0].partition("-")[0]](folder, configuration, port)
+        with _process(command, port, folder):
+            yield RunningProxy(port, authority, folder)
+
+
+def _render(text: str, places: Mapping[str, str]) -> str:
+    for place, replacement in places.items():
+        text = text.replace(place, replacement)
+    assert "/etc/" not in text
+    return text
+
+
+def _nginx(folder: Path, snippet: str, _port: int) -> list[str]:
+    scratch = "".join(
+        f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    file = folder / "nginx.conf"
+    file.write_text(
+        f"daemon off; worker_processes 1; pid {folder}/pid; events {{}}\nhttp {{ access_log off;\n{scratch}{snippet} }}"
+    )
+    return [require_program("nginx"), "-c", str(file), "-e", str(folder / "log")]
+
+
+def _haproxy(folder: Path, snippet: str, _port: int) -> list[str]:
+    file = folder / "haproxy.cfg"
+    file.write_text(snippet)
+    return [require_program("haproxy"), "-db", "-f", str(file)]
+
+
+def _apache(folder: Path, snippet: str, port: int) -> list[str]:
+    program = require_program("apache2")
+    modules = "".join(
+        f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"
+        for name in ("mpm_event", "authz_core", "ssl", "headers", "proxy", "proxy_http")
+    )
+    file = folder / "apache.conf"
+    file.write_text(
+        f"ServerRoot {folder}\nServerName localhost\nPidFile {folder}/pid\nErrorLog {folder}/log\n"
+        f"{modules}Mutex file:{folder} default\nListen 127.0.0.1:{port}\n"
+        f"User nobody\nGroup nogroup\n{snippet}"
+    )
+    return [program, "-DFOREGROUND", "-f", str(file)]
+
+
+COMMANDS = {"nginx": _nginx, "haproxy": _haproxy, "apache": _apache}
+
+
+@contextlib.contextmanager
+def _process(command: list[str], port: int, folder: Path) -> Iterator[None]:
+    log = folder / "output"
+    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
+        try:
+            _wait_for(port, process, log)
+            yield
+        finally:
+            process.terminate()
+
+
+def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"the proxy did not start: {log.read_text()}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
