@@ -260,6 +260,7 @@ def nginx_value(text: str) -> tuple[bytes, bytes]:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
+        ("\n", ForwardingFault.BROKEN_PEM),
         ("junk\n{pem}", ForwardingFault.BROKEN_PEM),
         ("{pem}junk", ForwardingFault.BROKEN_PEM),
         (" {pem}", ForwardingFault.BROKEN_PEM),
