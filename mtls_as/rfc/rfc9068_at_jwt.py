@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -11,6 +12,7 @@ from mtls_as.rfc.rfc6749_framework import format_scope, parse_scope
 ACCESS_TOKEN_TYPE: Final = "at+jwt"  # noqa: S105 # the media type of RFC 9068 §2.1, not a secret
 
 _FIELDS: Final = frozenset({"iss", "sub", "client_id", "aud", "scope", "iat", "exp", "jti", "cnf"})
+_NUMBER: Final = (int, float)
 _LAST_SECOND: Final = 253402300799  # of the year 9999
 
 
@@ -123,7 +125,7 @@ def _text(claims: Mapping[str, object], name: str) -> str:
 def _time(claims: Mapping[str, object], name: str) -> float:
     value = claims.get(name)
     # A bool is an int to Python; the bound also keeps out infinity, which 1e999 becomes.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LAST_SECOND:
+    if isinstance(value, bool) or not isinstance(value, _NUMBER) or not 0 <= value <= _LAST_SECOND:
         raise ClaimsError(name, "is missing or not a time")
     return value
 
@@ -142,9 +144,12 @@ def _scope(claims: Mapping[str, object]) -> tuple[str, ...]:
     if not isinstance(value, str):
         raise ClaimsError("scope", "is not a string")
     try:
-        return parse_scope(value) if value else ()
+        return _parse_scope(value) if value else ()
     except ValueError:
         raise ClaimsError("scope", "is not a list of scope tokens") from None
+
+
+_parse_scope = lru_cache(maxsize=256)(parse_scope)  # tokens have few different scopes, all by our issuer's hand
 
 
 def _confirmation(claims: Mapping[str, object]) -> str | None:
