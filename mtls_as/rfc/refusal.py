@@ -26,6 +26,18 @@ class Refusal(StrEnum):
     KEY_NOT_REGISTERED = "key_not_registered"
     REGISTERED_KEYS_UNAVAILABLE = "registered_keys_unavailable"
 
+    # Client assertions (RFC 7521 §4.2), JWT-SVIDs among them
+    ASSERTION_MALFORMED = "assertion_malformed"
+    ASSERTION_UNTRUSTED = "assertion_untrusted"
+    ASSERTION_WRONG_AUDIENCE = "assertion_wrong_audience"
+    ASSERTION_EXPIRED = "assertion_expired"
+    ASSERTION_NOT_YET_VALID = "assertion_not_yet_valid"
+    ASSERTION_LIFETIME_TOO_LONG = "assertion_lifetime_too_long"
+
+    # SPIFFE identities: draft-ietf-oauth-spiffe-client-auth
+    NOT_AN_SVID = "not_an_svid"
+    SPIFFE_BUNDLE_UNAVAILABLE = "spiffe_bundle_unavailable"
+
     # The certificate and its path (RFC 5280 §6)
     CERTIFICATE_MALFORMED = "certificate_malformed"
     CERTIFICATE_EXPIRED = "certificate_expired"

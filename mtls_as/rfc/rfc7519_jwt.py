@@ -71,7 +71,7 @@ class VerifiedJWT:
 class _Header:
     members: Mapping[str, object]
     algorithm: str
-    type: str
+    type: str | None
     kid: str
 
 
@@ -91,8 +91,16 @@ def sign(claims: Mapping[str, object], *, type: str, kid: str, algorithm: str, p
     return token
 
 
-def verify(token: str, keys: JWKSet, *, type: str, algorithms: Collection[str]) -> VerifiedJWT:  # noqa: A002 # the header's own name
+def verify(
+    token: str,
+    keys: JWKSet,
+    *,
+    type: str | tuple[str | None, ...],  # noqa: A002 # the header's own name
+    algorithms: Collection[str],
+) -> VerifiedJWT:
     """Check a compact JWT of media type `type` (`at+jwt`) against a key set (RFC 7519 §7.2, RFC 8725 §3).
+
+    Several types can be allowed, in lower case; None among them stands for a header without `typ`.
 
     (1) shape and size, (2) header, (3) key by `kid`, (4) signature, (5) payload. Nothing of the payload is decoded
     before the signature is good. Raises `JWTError`; its subclass `UnknownKey` says that fresh keys may help. The caller
@@ -108,8 +116,10 @@ def verify(token: str, keys: JWKSet, *, type: str, algorithms: Collection[str]) 
     header = _parse_header(encoded_header)
     if header.algorithm not in ALGORITHMS or header.algorithm not in algorithms:
         raise MalformedJWTError(f"the algorithm {_quote(header.algorithm)} is not allowed")
-    if header.type != type:
-        raise MalformedJWTError(f"the type {_quote(header.type)} is not {type}")
+    allowed = type if isinstance(type, tuple) else (type,)
+    if header.type not in allowed:
+        found = "there is no type" if header.type is None else f"the type {_quote(header.type)} is not the right one"
+        raise MalformedJWTError(f"{found}: it is to be {' or '.join(map(str, allowed))}")
 
     # (3) the key, by name alone, and fit for the algorithm
     key = keys.find(header.kid)
@@ -140,11 +150,20 @@ def _parse_header(segment: str) -> _Header:
     forbidden = sorted(_FORBIDDEN_HEADERS.intersection(members))
     if forbidden:
         raise MalformedJWTError(f"the header holds {', '.join(forbidden)}")
-    algorithm, kind, kid = members.get("alg"), members.get("typ"), members.get("kid")
-    if not (isinstance(algorithm, str) and isinstance(kind, str) and isinstance(kid, str)):
-        raise MalformedJWTError("alg, typ and kid are strings, and all must be there")
-    kind = kind.lower().removeprefix("application/")  # RFC 7515 §4.1.9
-    return _Header(members=MappingProxyType(members), algorithm=algorithm, type=kind, kid=kid)
+    algorithm, kid = members.get("alg"), members.get("kid")
+    if not (isinstance(algorithm, str) and isinstance(kid, str)):
+        raise MalformedJWTError("alg and kid are strings, and both must be there")
+    return _Header(members=MappingProxyType(members), algorithm=algorithm, type=_media_type(members), kid=kid)
+
+
+def _media_type(header: Mapping[str, object]) -> str | None:
+    """`typ` in lower case and without `application/` (RFC 7515 §4.1.9), or None where there is none."""
+    if "typ" not in header:
+        return None
+    kind = header["typ"]
+    if not isinstance(kind, str):
+        raise MalformedJWTError("typ is a string")
+    return kind.lower().removeprefix("application/")
 
 
 def _parse_object(segment: str, name: str) -> dict[str, object]:
