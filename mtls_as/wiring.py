@@ -21,6 +21,7 @@ from typing import Final, Generic, TypeVar
 from mtls_as.config import ConfigurationError, Problem, Settings, load_settings
 from mtls_as.http.app import create_app
 from mtls_as.http.routes import Endpoints, Route, mtls_routes, public_routes
+from mtls_as.observability.certificate_uses import CertificateUses
 from mtls_as.observability.event_log import EventLog
 from mtls_as.pki.trust_domains import TrustDomains
 from mtls_as.remote.documents import DocumentFetcher
@@ -30,7 +31,7 @@ from mtls_as.server.client_authentication.authenticator import ClientAuthenticat
 from mtls_as.server.client_directory import ClientDirectory
 from mtls_as.server.endpoints.metadata import MetadataEndpoint
 from mtls_as.server.endpoints.token import TokenEndpoint
-from mtls_as.server.events import EventSink, RequestEvent
+from mtls_as.server.events import EventSink, RequestEvent, emit_to_all
 from mtls_as.server.grants.client_credentials import ClientCredentialsGrant
 from mtls_as.server.policy import Policy
 from mtls_as.server.ports import Clock, StorageUnavailable
@@ -86,6 +87,7 @@ class Node:
     clients: ClientDirectory
     endpoints: Endpoints
     credentials: ServerCredentials
+    certificate_uses: CertificateUses
     _revision: int = field(default=-1, init=False)
 
     def listeners(self) -> list[Listener]:
@@ -133,6 +135,8 @@ async def open_node(settings: Settings, *, emit: EventSink, clock: Clock = time.
     try:
         clients = ClientDirectory({client.client_id: client for client in settings.clients}, storage.clients.find)
         signing_keys = Current(SigningKeys(()))
+        uses = CertificateUses(storage.seen_certificates, clock=clock)
+        emit = emit_to_all(emit, uses)
         endpoints = _endpoints(settings, clients, trust, signing_keys, fetcher, emit=emit, clock=clock)
         node = Node(
             settings=settings,
@@ -142,11 +146,13 @@ async def open_node(settings: Settings, *, emit: EventSink, clock: Clock = time.
             clients=clients,
             endpoints=endpoints,
             credentials=credentials,
+            certificate_uses=uses,
         )
         await node.refresh()
         signing_keys.value.active(settings.tokens.algorithm, clock())
         await _refuse_double_registrations(settings, storage)
-        yield node
+        async with uses.storing():
+            yield node
     finally:
         await fetcher.aclose()
         await storage.close()

@@ -11,6 +11,7 @@ from mtls_as.server.events import RequestEvent
 
 MAX_TEXT_LENGTH: Final = 400
 
+_LOGGED: Final = tuple(f for f in dataclasses.fields(RequestEvent) if f.metadata.get("logged", True))
 _diagnostics = logging.getLogger(__name__)
 
 
@@ -23,8 +24,10 @@ class EventLog:
 
     def __call__(self, event: RequestEvent) -> None:
         """Write one event; absent fields are left out. A stream that fails is reported, and the request goes on."""
-        fields = {f.name: getattr(event, f.name) for f in dataclasses.fields(event)}
-        line: dict[str, object] = {"time": datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds")}
+        fields = {f.name: getattr(event, f.name) for f in _LOGGED}
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds")
+        }
         line |= {name: _bounded(value) for name, value in fields.items() if value is not None}
         try:
             self._stream.write(json.dumps(line) + "\n")

@@ -29,9 +29,17 @@ class CertificateUse:
 
     @classmethod
     def of(
-        cls, certificate: Certificate, *, client_id: str, authentication_method: str, trust: str | None, at: float
+        cls,
+        certificate: Certificate,
+        *,
+        client_id: str,
+        authentication_method: str,
+        trust: str | None,
+        first_used_at: float,
+        last_used_at: float,
+        count: int,
     ) -> Self:
-        """A first use, at that time."""
+        """The uses of a certificate in a stretch of time."""
         return cls(
             x5t_s256=x5t_s256(certificate.der),
             client_id=client_id,
@@ -41,9 +49,9 @@ class CertificateUse:
             issuer=str(certificate.issuer),
             serial_number=f"{certificate.serial_number:x}",
             not_after=certificate.not_after.timestamp(),
-            first_used_at=at,
-            last_used_at=at,
-            count=1,
+            first_used_at=first_used_at,
+            last_used_at=last_used_at,
+            count=count,
         )
 
     def and_then(self, later: "CertificateUse") -> "CertificateUse":

@@ -1,10 +1,11 @@
 """One event per request: filled in as it proceeds, emitted once; log, metrics and audit read the same words."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from mtls_as.rfc.refusal import Refusal
+from mtls_as.rfc.rfc5280_certificate import Certificate
 from mtls_as.rfc.rfc6749_framework import OAuthError
 
 
@@ -27,6 +28,10 @@ class RequestEvent:
     authentication_method: str | None = None
     certificate_thumbprint: str | None = None
     """The `x5t#S256` of the certificate on the connection (RFC 8705 §3.1)."""
+    certificate: Certificate | None = field(default=None, repr=False, metadata={"logged": False})
+    """That certificate, once it has authenticated the client."""
+    trust: str | None = None
+    """The trust domain that vouched for it."""
     grant_type: str | None = None
     scope: str | None = None
     resource: str | None = None
@@ -48,3 +53,13 @@ class RequestEvent:
 
 EventSink = Callable[[RequestEvent], None]
 """Takes each event once, at the end of its request. Must neither raise nor block."""
+
+
+def emit_to_all(*sinks: EventSink) -> EventSink:
+    """One sink that hands each event to all of these, in their order."""
+
+    def emit(event: RequestEvent) -> None:
+        for sink in sinks:
+            sink(event)
+
+    return emit
