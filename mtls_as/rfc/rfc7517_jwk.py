@@ -55,16 +55,19 @@ class JWK:
 
 @dataclass(frozen=True, slots=True)
 class JWKSet:
-    """Public keys (RFC 7517 §5), in the order of the document. No two have the same `kid`: raises `JWKError`."""
+    """Public keys (RFC 7517 §5), in the order of the document. Raises `JWKError` if one `kid` names different keys.
+
+    One key may stand there twice, as while its certificate is renewed (RFC 8705 §2.2.2).
+    """
 
     keys: tuple[JWK, ...]
     _by_kid: Mapping[str, JWK] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        named = [key for key in self.keys if key.kid is not None]
-        by_kid = {key.kid: key for key in named if key.kid is not None}
-        if len(by_kid) != len(named):
-            raise JWKError("two keys have the same kid")
+        by_kid: dict[str, JWK] = {}
+        for key in self.keys:
+            if key.kid is not None and by_kid.setdefault(key.kid, key).public_key != key.public_key:
+                raise JWKError("two keys have the same kid")
         object.__setattr__(self, "_by_kid", by_kid)
 
     def find(self, kid: str) -> JWK | None:
@@ -76,7 +79,7 @@ def parse_jwks(document: object) -> JWKSet:
     """Read a JWK Set, at most 100 keys, from parsed JSON (RFC 7517 §5). Raises `JWKError` and nothing else.
 
     Entries of an unknown or malformed kind, too weak or too large, or not for checking signatures are left out, as §5
-    wants it; so the set may be empty. Private and symmetric keys, a repeated `kid` and an `x5c` that does not belong to
+    wants it; so the set may be empty. Private and symmetric keys, different keys of one `kid` and an `x5c` that does not belong to
     its key are errors of the whole set.
     """
     if not isinstance(document, dict) or not isinstance(document.get("keys"), list):

@@ -136,7 +136,7 @@ BROKEN = {
     "unusable keys only": answer({"keys": [{"kty": "??"}]}),
     "symmetric key": answer({"keys": [OLD.jwk, {"kty": "oct", "k": "AAAA"}]}),
     "private key": answer({"keys": [{**OLD.jwk, "d": "AAAA"}]}),
-    "repeated kid": answer({"keys": [OLD.jwk, OLD.jwk]}),
+    "repeated kid": answer({"keys": [OLD.jwk, {**NEW.jwk, "kid": OLD.kid}]}),
     "HTML": answer(b"<html>", media_type="text/html"),
     "ten megabytes": answer(b" " * 10_000_000),
     "cut": answer(OLD.jwks)[:-20],

@@ -82,6 +82,15 @@ def test_a_symmetric_key_spoils_the_set() -> None:
         parse_jwks({"keys": [{"kty": "oct"}]})
 
 
+def test_one_key_with_two_certificates() -> None:
+    """While a certificate is renewed its key stands there twice, perhaps under one name (RFC 8705 §2.2.2)."""
+    key = new_key()
+    old, new = self_signed(private_key=key), self_signed(private_key=key)
+    entry = public_jwk(key.public_key(), kid="same", algorithm="ES256")  # type: ignore[arg-type] # a P-256 key
+    keys = parse_jwks({"keys": [{**entry, "x5c": x5c(identity.der)} for identity in (old, new)]})
+    assert [jwk.x5c for jwk in keys.keys] == [(old.der,), (new.der,)]
+
+
 def test_repeated_kid_is_an_error() -> None:
     """Which of the two a token means would be a guess (RFC 7517 §4.5)."""
     entries = [public_jwk(public("P-256"), kid="same", algorithm="ES256") for _ in range(2)]
