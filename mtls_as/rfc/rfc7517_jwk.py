@@ -79,8 +79,8 @@ def parse_jwks(document: object) -> JWKSet:
     """Read a JWK Set, at most 100 keys, from parsed JSON (RFC 7517 §5). Raises `JWKError` and nothing else.
 
     Entries of an unknown or malformed kind, too weak or too large, or not for checking signatures are left out, as §5
-    wants it; so the set may be empty. Private and symmetric keys, different keys of one `kid` and an `x5c` that does not belong to
-    its key are errors of the whole set.
+    wants it; so the set may be empty. Private and symmetric keys, different keys of one `kid` and an `x5c` that does
+    not belong to its key are errors of the whole set.
     """
     if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
         raise JWKError("a JWK Set is an object with an array `keys`")
