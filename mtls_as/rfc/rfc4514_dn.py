@@ -127,8 +127,11 @@ def decode_dn(encoding: bytes) -> DistinguishedName:
 
 
 def _relative_name(attributes: list[Attribute]) -> RelativeName:
-    if len({attribute.oid for attribute in attributes}) != len(attributes):
-        raise DistinguishedNameError(f"an RDN has two values of one type: {_format_rdn(tuple(attributes))}")
+    seen: set[str] = set()
+    for attribute in attributes:
+        if attribute.oid in seen:
+            raise DistinguishedNameError(f"an RDN has two values of one type, {attribute.label}")  # X.501 §9.3
+        seen.add(attribute.oid)
     return tuple(attributes)
 
 

@@ -15,4 +15,4 @@ def prepare_text(text: str) -> str | None:
     if not text.isprintable() and any(category(character) == "Cc" for character in text):
         return None
     collapsed = " ".join(word for word in text.split(" ") if word)
-    return collapsed.translate(_ASCII_LOWER) or None
+    return (collapsed.lower() if collapsed.isascii() else collapsed.translate(_ASCII_LOWER)) or None

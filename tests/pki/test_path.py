@@ -219,6 +219,32 @@ def test_other_kinds_of_keys(kind: str) -> None:
     assert verify(domain_of(root), leaf).path == (leaf.der, root.der)
 
 
+def test_ml_dsa() -> None:
+    """FIPS 204, where the library in use can make such keys."""
+    mldsa = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.mldsa")
+    root = Authority.create("Root", private_key=mldsa.MLDSA65PrivateKey.generate())
+    leaf = root.issue("reports", private_key=mldsa.MLDSA44PrivateKey.generate())
+    trusted = verify(domain_of(root), leaf)
+    assert trusted.path == (leaf.der, root.der)
+    assert trusted.presented.leaf.key_description == "ML-DSA-44"
+
+
+# A value of a context-specific type: the reader keeps it as an encoding to compare, OpenSSL reads no such name.
+UNREADABLE = tlv(0x30, rdn("2.5.4.3", 0x8C, b"x"))
+
+
+def test_a_leaf_that_openssl_cannot_read() -> None:
+    """It is refused as malformed, whoever signed it."""
+    error = refused(domain_of(ROOT), [forge(ROOT.issue(), ROOT, subject=UNREADABLE)])
+    assert error.refusal is Refusal.CERTIFICATE_MALFORMED
+
+
+def test_an_intermediate_that_openssl_cannot_read() -> None:
+    """It is junk like any other."""
+    leaf = SUB.issue("reports")
+    assert len(verify(domain_of(ROOT), [leaf.der, forge(SUB, ROOT, subject=UNREADABLE), SUB.der]).path) == 3
+
+
 def test_details_hold_names_and_no_certificates() -> None:
     """Control characters are escaped, long names are cut."""
     subject = tlv(0x30, rdn("2.5.4.3", 0x0C, b"a\r\nforged line" + b"x" * 5_000))

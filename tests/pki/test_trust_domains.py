@@ -1,5 +1,6 @@
 """Loading trust domains: everything is checked, or nothing is loaded."""
 
+import ssl
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from mtls_as.pki.path import CertificateRefused
 from mtls_as.pki.presented import present
 from mtls_as.pki.trust_domains import TrustConfigurationError, TrustDomains, TrustDomainSettings
 from mtls_as.rfc.refusal import Refusal
-from tests.authority import DAY, Authority, forge, key_usage, self_signed
+from tests.authority import DAY, Authority, forge, key_usage, rdn, self_signed, tlv
 
 ROOT = Authority.create("Root")
 OTHER = Authority.create("Other")
@@ -153,6 +154,14 @@ def test_a_removed_ca_is_gone_with_its_verdicts(tmp_path: Path) -> None:
     assert accepts(old, chain)
 
 
+def test_an_anchor_that_openssl_cannot_read(tmp_path: Path) -> None:
+    """A value of a context-specific type in its name."""
+    subject = tlv(0x30, rdn("2.5.4.3", 0x8C, b"x"))
+    (tmp_path / "ca.pem").write_text(_pem(forge(ROOT, ROOT, subject=subject)))
+    with pytest.raises(TrustConfigurationError, match=r"'CN=#8c0178' cannot be read by OpenSSL"):
+        TrustDomains.load([settings("ca.pem")], base=tmp_path)
+
+
 def test_a_ca_with_an_unreadable_key_is_loaded_with_a_warning(tmp_path: Path) -> None:
     """It can vouch for nothing."""
     weak = forge(ROOT, ROOT, public_key_info=bytes.fromhex("300c300606042a030405030200ff"))
@@ -162,6 +171,4 @@ def test_a_ca_with_an_unreadable_key_is_loaded_with_a_warning(tmp_path: Path) ->
 
 
 def _pem(der: bytes) -> str:
-    import ssl
-
     return ssl.DER_cert_to_PEM_cert(der)

@@ -1,5 +1,8 @@
 """RFC 4514: names as strings, and the names inside certificates."""
 
+import subprocess
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +10,9 @@ from hypothesis import strategies as st
 from mtls_as.rfc.rfc4514_dn import DistinguishedNameError, decode_dn, parse_dn
 from mtls_as.rfc.rfc4517_matching import compare_dn
 from mtls_as.rfc.rfc4519_attributes import NAME_OF
-from tests.authority import attribute, encode_oid, rdn, tlv
+from mtls_as.rfc.rfc5280_certificate import parse_certificate
+from tests.authority import Authority, attribute, encode_oid, forge, rdn, tlv
+from tests.programs import require_program
 
 CN, O, OU, C = "2.5.4.3", "2.5.4.10", "2.5.4.11", "2.5.4.6"  # noqa: E741 # the name of the attribute
 DC, EMAIL = "0.9.2342.19200300.100.1.25", "1.2.840.113549.1.9.1"
@@ -210,6 +215,40 @@ def test_malformed_names_are_refused(encoding: bytes) -> None:
 
 
 values = st.text(min_size=1, max_size=20).filter(lambda text: text.strip(" ") and "\0" not in text)
+
+
+def test_reads_what_openssl_prints(tmp_path: Path) -> None:
+    """`openssl x509 -nameopt RFC2253` is the form that people have at hand."""
+    openssl = require_program("openssl")
+    rdns = [
+        rdn(C, PRINTABLE, b"DE"),
+        rdn(DC, IA5, b"example"),
+        rdn(O, UTF8, 'Müller, "Söhne" + Co; <x> \\'.encode()),
+        rdn(OU, UTF8, b" #spaces "),
+        rdn("2.5.4.5", PRINTABLE, b"12345"),
+        rdn("2.5.4.97", UTF8, b"VATDE-1"),
+        rdn("1.2.3.4", UTF8, b"x"),
+        tlv(0x31, attribute(CN, UTF8, b"#reports"), attribute(EMAIL, IA5, b"a@b.example")),
+    ]
+    authority = Authority.create("CA")
+    encoding = forge(authority.issue(), authority, subject=tlv(0x30, *rdns))
+    (tmp_path / "leaf.der").write_bytes(encoding)
+    command = [
+        openssl,
+        "x509",
+        "-inform",
+        "DER",
+        "-in",
+        tmp_path / "leaf.der",
+        "-noout",
+        "-subject",
+        "-nameopt",
+        "RFC2253",
+    ]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    subject = parse_certificate(encoding).subject
+    assert compare_dn(parse_dn(printed.removeprefix("subject=")), subject) is None
+    assert compare_dn(parse_dn(str(subject)), subject) is None
 
 
 @given(st.lists(st.tuples(st.sampled_from(sorted(NAME_OF)), values), min_size=1, max_size=4))
