@@ -26,7 +26,7 @@ def cert() -> None:
     """Look at certificates."""
 
 
-@cert.command()
+@cert.command(short_help="Print what a certificate says, and who would be accepted with it.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--client", "client_id", metavar="ID", help="Judge this client only.")
 @config_option

@@ -25,7 +25,7 @@ def keys() -> None:
     """List and rotate the keys that sign access tokens."""
 
 
-@keys.command("list")
+@keys.command("list", short_help="List the keys that sign access tokens.")
 @config_option
 @json_option
 def list_(config: Path, *, as_json: bool) -> None:
@@ -42,7 +42,7 @@ def list_(config: Path, *, as_json: bool) -> None:
     say_listing(rows, columns, as_json=as_json)
 
 
-@keys.command()
+@keys.command(short_help="Make the next signing key.")
 @click.option(
     "--algorithm",
     type=click.Choice(["ES256", "PS256", "EdDSA"]),
