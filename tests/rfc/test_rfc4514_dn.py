@@ -239,7 +239,7 @@ def test_reads_what_openssl_prints(tmp_path: Path) -> None:
         "-inform",
         "DER",
         "-in",
-        tmp_path / "leaf.der",
+        str(tmp_path / "leaf.der"),
         "-noout",
         "-subject",
         "-nameopt",
