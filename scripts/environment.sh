@@ -48,10 +48,16 @@ install_project() {
     "$python" -m pip install --quiet --disable-pip-version-check "$@" || fail "The project could not be installed in $venv."
 }
 
+# What an installation depends on: where the project is, and what it asks for.
+project_state() {
+    "$python" -c 'import hashlib, sys; print(sys.argv[1], hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' \
+        "$root/pyproject.toml"
+}
+
 prepare_environment() {
     [ -e "$venv" ] || make_venv
     "$python" -m pip --version >/dev/null 2>&1 || fail "$venv is not a working virtual environment. Delete it and start again."
-    state="$root $("$python" -c 'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' "$root/pyproject.toml")"
+    state=$(project_state)
     for installed in "$1" dev; do # dev holds everything that server does
         if [ "$(cat "$venv/.mtls-as-$installed" 2>/dev/null)" = "$state" ]; then
             return
