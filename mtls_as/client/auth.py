@@ -14,7 +14,7 @@ import httpx
 
 from mtls_as.client.credentials import client_context
 from mtls_as.client.errors import ClientConfigurationError, InsecureRequest
-from mtls_as.client.exchange import AccessToken, Exchange, TokenRequest, exchange, run, run_async
+from mtls_as.client.exchange import AccessToken, TokenRequest, fetch, fetch_blocking
 from mtls_as.rfc.rfc8414_metadata import MetadataError, metadata_url
 
 _INVALID_TOKEN: Final = re.compile(r"\berror *= *\"?invalid_token\b")
@@ -84,7 +84,7 @@ class MutualTLSAuth(httpx.Auth):
         token = self._usable(rejected)
         if token is None:
             with self._lock:
-                token = self._usable(rejected) or run(self._exchange(), self._context)
+                token = self._usable(rejected) or fetch_blocking(self._wanted, self._context, at=self._clock())
                 self._token = token
         return token
 
@@ -94,16 +94,13 @@ class MutualTLSAuth(httpx.Auth):
         if token is None:
             # A lock belongs to one event loop, and programs may run several, one after the other.
             async with self._async_locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
-                token = self._usable(rejected) or await run_async(self._exchange(), self._context)
+                token = self._usable(rejected) or await fetch(self._wanted, self._context, at=self._clock())
                 self._token = token
         return token
 
     def _usable(self, rejected: AccessToken | None) -> AccessToken | None:
         token = self._token
         return token if token and token is not rejected and self._clock() < token.refresh_at else None
-
-    def _exchange(self) -> Exchange:
-        return exchange(self._wanted, at=self._clock())
 
 
 def fetch_token(

@@ -1,15 +1,16 @@
-"""Discovery and the token request as generators: they yield requests and are sent answers, and do no I/O themselves."""
+"""Discovery and the token request: what is asked, and how the answer is read."""
 
+import asyncio
 import re
 import ssl
-from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
 import httpx
 
 from mtls_as.client.errors import AuthorizationServerError, TokenRequestError
-from mtls_as.remote.bounded import TOTAL_SECONDS, Answer, AnswerError, build_request, send, send_async
+from mtls_as.remote.bounded import TOTAL_SECONDS, Answer, AnswerError, build_request, send
 from mtls_as.rfc.rfc8414_metadata import MetadataError, metadata_url, parse_metadata
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 §2.1
@@ -17,8 +18,6 @@ _HTTP_OK: Final = 200
 _DEFAULT_LIFETIME: Final = 60  # seconds, when the server does not say (RFC 6749 §5.1 only recommends it)
 _MAX_LIFETIME: Final = 365 * 86400
 _MARGIN: Final = 30.0  # seconds
-
-Exchange = Generator[httpx.Request, Answer, "AccessToken"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,70 +40,50 @@ class TokenRequest:
     scope: str | None
     resource: str | None
 
-    def discovery(self) -> httpx.Request:
-        """The request for the server's metadata (RFC 8414 §3.1)."""
-        return build_request("GET", metadata_url(self.issuer))
-
-    def at(self, token_endpoint: str) -> httpx.Request:
-        """The token request; the certificate of the connection is the client's authentication (RFC 8705 §2)."""
+    def form(self) -> dict[str, str]:
+        """The form of the token request; the connection's certificate is the client's authentication (RFC 8705 §2)."""
         members = {
             "grant_type": "client_credentials",
             "client_id": self.client_id,
             "scope": self.scope,
             "resource": self.resource,
         }
-        form = {name: value for name, value in members.items() if value is not None}
-        return build_request("POST", token_endpoint, form=form)
+        return {name: value for name, value in members.items() if value is not None}
 
 
-def exchange(wanted: TokenRequest, *, at: float) -> Exchange:
+async def fetch(wanted: TokenRequest, context: ssl.SSLContext, *, at: float) -> AccessToken:
     """Discover the token endpoint and ask it for a token. Raises `TokenRequestError`, `AuthorizationServerError`.
 
-    `at` is the time now, from which the token's life is counted: its sending can only make the estimate shorter.
+    `at` is the time now, from which the token's life is counted; so the estimate errs on the short side.
     """
-    try:
-        answer = yield wanted.discovery()
-        metadata = parse_metadata(answer.expect(_HTTP_OK).json(), issuer=wanted.issuer)
-    except (AnswerError, MetadataError) as error:
-        raise AuthorizationServerError(f"metadata of {wanted.issuer}: {error}") from None
-    token_endpoint = metadata.mtls_token_endpoint
-    if token_endpoint is None:
-        raise AuthorizationServerError(f"metadata of {wanted.issuer}: there is no token endpoint")
-    try:
-        answer = yield wanted.at(token_endpoint)
-        return _read_token(answer, at=at)
-    except AnswerError as error:
-        raise AuthorizationServerError(f"{token_endpoint}: {error}") from None
-
-
-def run(steps: Exchange, context: ssl.SSLContext) -> AccessToken:
-    """Run an exchange over blocking connections of its own. Raises as the exchange does."""
-    with httpx.Client(verify=context, trust_env=False, follow_redirects=False, timeout=TOTAL_SECONDS) as client:
-        try:
-            request = next(steps)
-            while True:
-                request = steps.send(send(client, request))
-        except AnswerError as error:
-            raise AuthorizationServerError(f"{request.url}: {error}") from error
-        except StopIteration as finished:
-            token: AccessToken = finished.value
-            return token
-
-
-async def run_async(steps: Exchange, context: ssl.SSLContext) -> AccessToken:
-    """`run` over asynchronous connections."""
     async with httpx.AsyncClient(
         verify=context, trust_env=False, follow_redirects=False, timeout=TOTAL_SECONDS
     ) as client:
+        url = metadata_url(wanted.issuer)
         try:
-            request = next(steps)
-            while True:
-                request = steps.send(await send_async(client, request))
-        except AnswerError as error:
-            raise AuthorizationServerError(f"{request.url}: {error}") from error
-        except StopIteration as finished:
-            token: AccessToken = finished.value
-            return token
+            answer = await send(client, build_request("GET", url))
+            url = _read_token_endpoint(answer, issuer=wanted.issuer)
+            answer = await send(client, build_request("POST", url, form=wanted.form()))
+            return _read_token(answer, at=at)
+        except (AnswerError, MetadataError) as error:
+            raise AuthorizationServerError(f"{url}: {error}") from error
+
+
+def fetch_blocking(wanted: TokenRequest, context: ssl.SSLContext, *, at: float) -> AccessToken:
+    """`fetch` for blocking callers: an event loop in a thread of its own, since the caller's may have one running.
+
+    Only so is the whole time bounded: a blocking socket starts its time-out anew with each byte.
+    """
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        return executor.submit(lambda: asyncio.run(fetch(wanted, context, at=at))).result()
+
+
+def _read_token_endpoint(answer: Answer, *, issuer: str) -> str:
+    """RFC 8414 §3.2 and §3.3; the alias comes first (RFC 8705 §5). Raises `AnswerError`, `MetadataError`."""
+    endpoint = parse_metadata(answer.expect(_HTTP_OK).json(), issuer=issuer).mtls_token_endpoint
+    if endpoint is None:
+        raise MetadataError("there is no token endpoint")
+    return endpoint
 
 
 def _read_token(answer: Answer, *, at: float) -> AccessToken:

@@ -1,7 +1,6 @@
 """Reading an HTTP answer from somebody else: bounded in size and in total time, never decompressed."""
 
 import asyncio
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -56,7 +55,7 @@ def build_request(method: str, url: str, *, form: Mapping[str, str] | None = Non
         raise AnswerError(f"not a usable URL: {error}") from None
 
 
-async def send_async(
+async def send(
     client: httpx.AsyncClient,
     request: httpx.Request,
     *,
@@ -76,27 +75,7 @@ async def send_async(
     except TimeoutError:
         raise AnswerError(f"no complete answer within {seconds:g} s") from None
     except _TRANSPORT_ERRORS as error:
-        raise AnswerError(f"{type(error).__name__}: {error}") from error
-    return body.finish()
-
-
-def send(
-    client: httpx.Client, request: httpx.Request, *, seconds: float = TOTAL_SECONDS, limit: int = MAX_DOCUMENT_BYTES
-) -> Answer:
-    """`send_async` for a blocking client, whose own time-out must be no longer than `seconds`."""
-    deadline = time.monotonic() + seconds
-    try:
-        response = client.send(request, stream=True)
-        try:
-            body = _Body(response, limit)
-            for chunk in response.iter_raw():
-                body.add(chunk)
-                if time.monotonic() > deadline:
-                    raise AnswerError(f"no complete answer within {seconds:g} s")
-        finally:
-            response.close()
-    except _TRANSPORT_ERRORS as error:
-        raise AnswerError(f"{type(error).__name__}: {error}") from error
+        raise AnswerError(f"{type(error).__name__}: {str(error)[:200]!a}") from error
     return body.finish()
 
 

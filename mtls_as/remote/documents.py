@@ -11,7 +11,7 @@ from mtls_as.remote.bounded import (
     TOTAL_SECONDS,
     AnswerError,
     build_request,
-    send_async,
+    send,
 )
 from mtls_as.rfc.rfc3986_uri import is_https_url
 
@@ -53,7 +53,7 @@ class DocumentFetcher:
             raise DocumentUnavailable(f"{url[:200]!a}: not an https URL")
         try:
             request = build_request("GET", url)
-            answer = await send_async(self._client, request, seconds=self._seconds, limit=self._limit)
+            answer = await send(self._client, request, seconds=self._seconds, limit=self._limit)
             return answer.expect(HTTP_OK).json()
         except AnswerError as error:
             raise DocumentUnavailable(f"{url}: {error}") from None

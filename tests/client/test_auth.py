@@ -19,6 +19,7 @@ from mtls_as.client import (
     TokenRequestError,
     fetch_token,
 )
+from mtls_as.remote import bounded
 from tests.authority import Authority
 from tests.remote.https_server import HTTPSServer, Request, answer
 
@@ -308,6 +309,34 @@ def test_metadata_that_is_not_followed(world: World, get: Get, metadata: dict[st
     with pytest.raises(AuthorizationServerError):
         get(world, world.auth())
     assert world.server.paths() == [WELL_KNOWN]
+
+
+@both
+def test_dripping_server(world: World, get: Get, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte now and then, in head or body: the whole time is bounded, for blocking callers too."""
+    monkeypatch.setattr(bounded.send, "__kwdefaults__", {"seconds": 0.3, "limit": 1000})
+
+    async def drip(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n")
+        while not writer.is_closing():
+            writer.write(b"X: y\r\n")
+            await writer.drain()
+            await asyncio.sleep(0.05)
+
+    world.server.handler = lambda _: drip
+    started = time.monotonic()
+    with pytest.raises(AuthorizationServerError, match=r"within 0\.3 s"):
+        get(world, world.auth())
+    assert time.monotonic() - started < 2
+
+
+def test_blocking_calls_inside_an_event_loop(world: World) -> None:
+    """A blocking client may be used where an event loop is running; it blocks, and works."""
+
+    async def run() -> str:
+        return world.auth().token().value
+
+    assert asyncio.run(run()) == "token-1"
 
 
 @both
