@@ -455,7 +455,7 @@ class TLSConnection(asyncio.Protocol):
     def _look_for_progress(self) -> None:
         """Give up on a client that stalls, reading or sending; wait for an application that is slow."""
         idle = self._endpoint.timeouts.idle
-        sends_nothing = self._http is not None and self._http.expects_body and not self._pumping
+        sends_nothing = self._http is not None and self._http.waits_for_client and not self._pumping
         left = idle
         if self._writing_paused or sends_nothing:
             left = self._progress + idle - self._loop.time()

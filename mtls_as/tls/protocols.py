@@ -73,6 +73,11 @@ class HTTP1(H11Protocol):
         return self.connection.their_state is h11.SEND_BODY
 
     @property
+    def waits_for_client(self) -> bool:
+        """Whether a request in the works cannot go on until the client sends something."""
+        return self.expects_body
+
+    @property
     def needs_close(self) -> bool:
         """Whether something is left that must hear of the end of the connection."""
         return self.stream is not None
@@ -131,6 +136,11 @@ class HTTP2(H2Protocol):
     def expects_body(self) -> bool:
         """Whether the client has announced a body and not sent all of it."""
         return bool(self._receiving)
+
+    @property
+    def waits_for_client(self) -> bool:
+        """Whether a request in the works cannot go on until the client sends something: a body, or credit for ours."""
+        return self.expects_body or any(buffer.buffer for buffer in self.stream_buffers.values())
 
     @property
     def needs_close(self) -> bool:

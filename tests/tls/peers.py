@@ -222,7 +222,8 @@ class HTTP2Client:
         await self.client.close()
 
     async def flush(self) -> None:
-        await self.client.send(self.connection.data_to_send())
+        if data := self.connection.data_to_send():
+            await self.client.send(data)
 
     async def start(self, path: str = "/", *, method: str = "GET", end: bool = True, **headers: str) -> int:
         """Send a request's head; returns its stream."""
