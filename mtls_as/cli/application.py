@@ -11,6 +11,7 @@ from mtls_as.cli.cert import cert
 from mtls_as.cli.client import client
 from mtls_as.cli.errors import explain
 from mtls_as.cli.init import init
+from mtls_as.cli.inventory import inventory
 from mtls_as.cli.keys import keys
 from mtls_as.cli.output import printable
 from mtls_as.cli.serve import check_config, serve
@@ -65,5 +66,6 @@ def application() -> None:
     """
 
 
+cert.add_command(inventory)
 for _command in (init, serve, check_config, client, cert, token, verify, keys):
     application.add_command(_command)

@@ -44,6 +44,7 @@ class Anchors:
 
     def __init__(self, anchors: Sequence[PathCertificate]) -> None:
         self._by_subject = _by_subject(anchors)
+        self.certificates = tuple(anchor.certificate for anchor in anchors)
 
     def issuers_of(self, certificate: Certificate) -> Sequence[PathCertificate]:
         """The anchors that bear the name of the certificate's issuer."""

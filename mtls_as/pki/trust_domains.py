@@ -16,6 +16,7 @@ from mtls_as.pki.policy import ExtendedKeyUsage, PathPolicy
 from mtls_as.pki.presented import PresentedCertificate
 from mtls_as.pki.verdicts import VerdictCache, make_verdict
 from mtls_as.rfc.refusal import Refusal
+from mtls_as.rfc.rfc5280_certificate import Certificate
 
 __all__ = ["TrustConfigurationError", "TrustDomainSettings", "TrustDomains", "TrustedCertificate"]
 
@@ -92,6 +93,11 @@ class TrustDomains:
     def names(self) -> tuple[str, ...]:
         """The names of the domains, in the order of the configuration."""
         return tuple(self._domains)
+
+    @property
+    def anchors(self) -> Mapping[str, tuple[Certificate, ...]]:
+        """The trust anchors of each domain, for those who watch when they end."""
+        return {name: domain.anchors.certificates for name, domain in self._domains.items()}
 
     def verify(self, presented: PresentedCertificate, *, domain: str, at: datetime) -> TrustedCertificate:
         """Verify the presented leaf against one domain's anchors and policy. Raises `CertificateRefused`.
