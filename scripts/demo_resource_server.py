@@ -37,7 +37,7 @@ def main() -> None:
     given = options.parse_args()
     trust = ssl.create_default_context(cafile=given.ca)
     verifier = AccessTokenVerifier(issuer=given.issuer, audience=given.identifier, ssl_context=trust)
-    protected = RequireBoundToken(app, verifier, scopes=["reports:read"])  # type: ignore[arg-type] # Quart: ASGI, narrowed
+    protected = RequireBoundToken(app, verifier, scopes=["reports:read"])
     serve(protected, bind=given.bind, certificate=given.certificate, private_key=given.private_key)
 
 
