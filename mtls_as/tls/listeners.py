@@ -4,9 +4,7 @@ import errno
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from hypercorn.config import Config
+from typing import Any, Final
 
 from mtls_as.tls.credentials import TLSConfigurationError
 
@@ -15,7 +13,9 @@ ASGISend = Callable[[Any], Awaitable[None]]
 ASGIApplication = Callable[[Any, ASGIReceive, ASGISend], Awaitable[None]]
 """An ASGI 3.0 application."""
 
-_MAX_PORT = 65535
+BACKLOG: Final = 1024
+"""Connections that the kernel completes before they are accepted."""
+_MAX_PORT: Final = 65535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,9 @@ class Listener:
 
 
 def bind_listeners(listeners: Sequence[Listener]) -> list[socket.socket]:
-    """Bind one socket for each listener, in their order; all of them, or none.
+    """Bind one listening socket for each listener, in their order; all of them, or none.
+
+    Clients may connect from now on, and wait until they are served.
 
     Raises `TLSConfigurationError` naming the address: malformed, busy, privileged, or not of this machine.
     """
@@ -57,12 +59,18 @@ def format_address(bound: socket.socket) -> str:
 def _bind(listener: Listener) -> socket.socket:
     place = f"listener {listener.name}: {listener.bind!r}"
     _check_form(place, listener.bind)
-    config = Config()
-    config.bind = [listener.bind]
+    host, _, port = listener.bind.rpartition(":")
+    host = host.strip("[]")
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
-        return config.create_sockets().insecure_sockets[0]
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, int(port)))
+        bound.listen(BACKLOG)  # since two programs may bind one address, and only listening tells
     except OSError as error:
+        bound.close()
         raise TLSConfigurationError(f"{place} {_reason(error)}") from None
+    bound.settimeout(0)
+    return bound
 
 
 def _check_form(place: str, bind: str) -> None:

@@ -19,13 +19,12 @@ from hypercorn.typing import ASGIFramework
 from mtls_as.tls.connection import TLSConnection
 from mtls_as.tls.credentials import ServerCredentials, TLSConfigurationError
 from mtls_as.tls.endpoint import Endpoint, HandshakeFailureHook, Limits, Population, Timeouts
-from mtls_as.tls.listeners import ASGIApplication, Listener
+from mtls_as.tls.listeners import BACKLOG, ASGIApplication, Listener
 
 _logger = logging.getLogger("mtls_as.tls")
 
 _ACCEPTED_AT_ONCE: Final = 64
 """Connections taken in one turn of the loop, so that others get their turn, and other workers their share."""
-_BACKLOG: Final = 1024
 _ABORT_SECONDS: Final = 2.0
 
 
@@ -95,7 +94,7 @@ async def serve_listeners(
             for endpoint, bound in zip(endpoints, sockets, strict=True)
         ]
         for bound in sockets:
-            bound.listen(_BACKLOG)
+            bound.listen(BACKLOG)  # `create_server` has lowered it to what it accepts at once
         with _reload_at_hangup(loop, endpoints, reload):
             if started is not None:
                 started()
