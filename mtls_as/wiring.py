@@ -19,13 +19,19 @@ from socket import socket
 from typing import Final, Generic, TypeVar
 
 from mtls_as.config import ConfigurationError, Problem, Settings, load_settings
+from mtls_as.http.admin import AdminEndpoints, admin_routes
 from mtls_as.http.app import create_app
 from mtls_as.http.routes import Endpoints, Route, mtls_routes, public_routes
 from mtls_as.observability.certificate_uses import CertificateUses
 from mtls_as.observability.event_log import EventLog
+from mtls_as.observability.expiries import Expiries
+from mtls_as.observability.metrics import Metrics, shared_by_workers
+from mtls_as.observability.state_metrics import ServerState
+from mtls_as.pki.revocation import Revocation
 from mtls_as.pki.trust_domains import TrustDomains
 from mtls_as.remote.documents import DocumentFetcher
 from mtls_as.remote.key_sets import RemoteKeySet
+from mtls_as.rfc.rfc7591_client_metadata import AUTHENTICATION_METHODS, CERTIFICATE_METHODS
 from mtls_as.server.access_tokens import AccessTokenIssuer
 from mtls_as.server.client_authentication.authenticator import ClientAuthenticator
 from mtls_as.server.client_directory import ClientDirectory
@@ -35,7 +41,10 @@ from mtls_as.server.events import EventSink, RequestEvent, emit_to_all
 from mtls_as.server.grants.client_credentials import ClientCredentialsGrant
 from mtls_as.server.policy import Policy
 from mtls_as.server.ports import Clock, StorageUnavailable
+from mtls_as.server.readiness import ReadinessChecks
+from mtls_as.server.revocation_fetcher import RevocationFetcher
 from mtls_as.server.signing_keys import SigningKeys
+from mtls_as.server.spiffe_federation import Federation
 from mtls_as.storage import Storage, open_storage, read_encryption_key
 from mtls_as.tls import Listener, ServerCredentials, bind_listeners, serve_listeners
 from mtls_as.tls.listeners import ASGIApplication
@@ -84,10 +93,15 @@ class Node:
     storage: Storage
     signing_keys: Current[SigningKeys]
     trust: Current[TrustDomains]
+    revocation: Revocation
+    """What is known of revocation: each load of trust domains asks it again."""
+    federation: Federation
     clients: ClientDirectory
     endpoints: Endpoints
     credentials: ServerCredentials
     certificate_uses: CertificateUses
+    metrics: Metrics
+    clock: Clock
     _revision: int = field(default=-1, init=False)
 
     def listeners(self) -> list[Listener]:
@@ -98,10 +112,58 @@ class Node:
         if public is not None:
             app = self._app(public_routes(self.endpoints))
             listeners.append(Listener(name="public", bind=public.bind, app=app, request_certificate=False))
+        if self.settings.listeners.admin_bind is not None:
+            app = create_app(admin_routes(self._admin_endpoints()), emit=self.endpoints.emit, fast_lane=False)
+            bind = self.settings.listeners.admin_bind
+            listeners.append(Listener(name="admin", bind=bind, app=app, request_certificate=False))
         return listeners
 
     def _app(self, routes: tuple[Route, ...]) -> ASGIApplication:
         return create_app(routes, emit=self.endpoints.emit, fast_lane=self.settings.server.fast_lane)
+
+    def _admin_endpoints(self) -> AdminEndpoints:
+        checks = ReadinessChecks(
+            storage_revision=self.storage.revision,
+            signing_keys=self.signing_keys,
+            algorithm=self.settings.tokens.algorithm,
+            trust=self.trust,
+            clock=self.clock,
+        )
+        expiries = Expiries(
+            server=lambda: self.credentials.certificates,
+            trust=self.trust,
+            declared=self.settings.clients,
+            clients=self.clients,
+            seen=self.storage.seen_certificates.soonest_by_client,
+            registered=self.storage.clients.with_certificates,
+            clock=self.clock,
+        )
+        return AdminEndpoints(readiness=checks.run, metrics=partial(self._exposition, expiries))
+
+    async def _exposition(self, expiries: Expiries) -> tuple[str, bytes]:
+        self.metrics.set_trust_generation(self.trust.value.generation)
+        state = ServerState(
+            at=self.clock(),
+            signing_keys=self.signing_keys.value,
+            expiries=await expiries.current(),
+            clients_left_out=expiries.clients_left_out,
+        )
+        return self.metrics.exposition(state)
+
+    def reload_credentials(self) -> ServerCredentials:
+        """The server's certificate and key as they stand in their files now. Raises `TLSConfigurationError`."""
+        succeeded = False
+        try:
+            self.credentials = load_credentials(self.settings)
+            succeeded = True
+        finally:
+            self.metrics.count_reload("server_certificate", succeeded=succeeded)
+        return self.credentials
+
+    def handshake_failed(self, reason: str, peer: str) -> None:
+        """Count and log a failed handshake."""
+        self.metrics.count_handshake_failure(reason)
+        _diagnostics.info("handshake with %s failed: %s", peer, reason)
 
     async def follow_changes(self) -> None:
         """Take over what other processes write to the storage, until cancelled."""
@@ -128,32 +190,41 @@ async def open_node(settings: Settings, *, emit: EventSink, clock: Clock = time.
     Raises `ConfigurationError`, `TLSConfigurationError`, `TrustConfigurationError`, `StorageError` or `NoSigningKey`.
     """
     credentials = load_credentials(settings)
-    trust = Current(TrustDomains.load(settings.trust_domains, base=settings.folder))
+    lists = RevocationFetcher()
+    revocation = Revocation(base=settings.folder, folder=settings.storage.revocation_folder, fetcher=lists, clock=clock)
+    trust = Current(TrustDomains.load(settings.trust_domains, base=settings.folder, revocation=revocation))
+    federation = Federation(settings.spiffe_domains, clock=clock)
     encryption_key = read_encryption_key(settings.storage.encryption_key_file)
     storage = open_storage(settings.storage.url, encryption_key=encryption_key, clock=clock)
     fetcher = DocumentFetcher()
     try:
         clients = ClientDirectory({client.client_id: client for client in settings.clients}, storage.clients.find)
         signing_keys = Current(SigningKeys(()))
-        uses = CertificateUses(storage.seen_certificates, clock=clock)
-        emit = emit_to_all(emit, uses)
-        endpoints = _endpoints(settings, clients, trust, signing_keys, fetcher, emit=emit, clock=clock)
+        metrics = Metrics()
+        uses = CertificateUses(storage.seen_certificates, clock=clock, count_lost=metrics.count_lost_uses)
+        emit = emit_to_all(emit, uses, metrics)
+        endpoints = _endpoints(settings, clients, trust, federation, signing_keys, fetcher, emit=emit, clock=clock)
         node = Node(
             settings=settings,
             storage=storage,
             signing_keys=signing_keys,
             trust=trust,
+            revocation=revocation,
+            federation=federation,
             clients=clients,
             endpoints=endpoints,
             credentials=credentials,
             certificate_uses=uses,
+            metrics=metrics,
+            clock=clock,
         )
         await node.refresh()
         signing_keys.value.active(settings.tokens.algorithm, clock())
         await _refuse_double_registrations(settings, storage)
-        async with uses.storing():
+        async with uses.storing(), revocation.following():
             yield node
     finally:
+        await lists.aclose()
         await fetcher.aclose()
         await storage.close()
 
@@ -162,6 +233,7 @@ def _endpoints(
     settings: Settings,
     clients: ClientDirectory,
     trust: Current[TrustDomains],
+    federation: Federation,
     signing_keys: Current[SigningKeys],
     fetcher: DocumentFetcher,
     *,
@@ -171,7 +243,11 @@ def _endpoints(
     grants = [ClientCredentialsGrant(policy=Policy.of(settings.resources, lifetime=settings.tokens.lifetime))]
     token = TokenEndpoint(
         authenticator=ClientAuthenticator(
-            clients=clients, trust=trust, remote_key_sets=RemoteKeySetPool(fetcher, clock=clock)
+            issuer=settings.issuer,
+            clients=clients,
+            trust=trust,
+            spiffe=federation,
+            remote_key_sets=RemoteKeySetPool(fetcher, clock=clock),
         ),
         grants={grant.grant_type: grant for grant in grants},
         issuer=AccessTokenIssuer(
@@ -188,8 +264,14 @@ def _endpoints(
         public_url=public.url if public else None,
         grant_types=tuple(grant.grant_type for grant in grants),
         scopes=tuple(dict.fromkeys(scope for resource in settings.resources for scope in resource.scopes)),
+        authentication_methods=_authentication_methods(settings),
     )
     return Endpoints(token=token, metadata=metadata, signing_keys=signing_keys, clock=clock, emit=emit)
+
+
+def _authentication_methods(settings: Settings) -> tuple[str, ...]:
+    """The methods that a client of this server can have: those of SPIFFE only where there is a SPIFFE trust domain."""
+    return AUTHENTICATION_METHODS if settings.spiffe_domains else CERTIFICATE_METHODS
 
 
 async def _refuse_double_registrations(settings: Settings, storage: Storage) -> None:
@@ -220,7 +302,9 @@ def serve(path: Path) -> None:
 
     settings = load_settings(path)
     sockets = bind_listeners(asyncio.run(check(settings)))
-    run_workers(settings.server.workers, sockets, partial(_work, path))
+    has_metrics = settings.listeners.admin_bind is not None
+    with shared_by_workers() if has_metrics and settings.server.workers > 1 else contextlib.nullcontext():
+        run_workers(settings.server.workers, sockets, partial(_work, path))
 
 
 def _work(path: Path, sockets: list[socket]) -> None:
@@ -233,7 +317,7 @@ async def _serve_node(settings: Settings, sockets: list[socket]) -> None:
         loop.add_signal_handler(signal_number, shutdown.set)
     emit = EventLog(sys.stdout, clock=time.time)
     async with open_node(settings, emit=emit) as node:
-        following = asyncio.create_task(node.follow_changes())
+        following = [asyncio.create_task(node.follow_changes()), asyncio.create_task(node.federation.follow())]
         try:
             await serve_listeners(
                 node.listeners(),
@@ -241,12 +325,9 @@ async def _serve_node(settings: Settings, sockets: list[socket]) -> None:
                 node.credentials,
                 timeouts=settings.timeouts,
                 shutdown=shutdown,
-                reload=partial(load_credentials, settings),
-                on_handshake_failure=_log_handshake_failure,
+                reload=node.reload_credentials,
+                on_handshake_failure=node.handshake_failed,
             )
         finally:
-            following.cancel()
-
-
-def _log_handshake_failure(reason: str, peer: str) -> None:
-    _diagnostics.info("handshake with %s failed: %s", peer, reason)
+            for task in following:
+                task.cancel()

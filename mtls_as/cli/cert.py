@@ -77,15 +77,19 @@ async def _judge(config: Path, chain: "Sequence[Certificate]", client_id: str | 
     from mtls_as.config import load_settings
     from mtls_as.pki.presented import present
     from mtls_as.pki.trust_domains import TrustDomains
+    from mtls_as.server.spiffe_federation import Federation
 
     settings = load_settings(config)
     trust = TrustDomains.load(settings.trust_domains, base=settings.folder)
+    federation = Federation(settings.spiffe_domains, clock=lambda: at, keeps_copies=False)
+    await federation.refresh()
     clients = await _clients(settings)
     if client_id is not None:
         clients = [client for client in clients if client.client_id == client_id]
         if not clients:
             raise click.ClickException(f"there is no client {client_id}, neither in {config} nor in the database")
-    return await judge(clients, present([certificate.der for certificate in chain]), trust=trust, at=at)
+    presented = present([certificate.der for certificate in chain])
+    return await judge(clients, presented, trust=trust, spiffe=federation, issuer=settings.issuer, at=at)
 
 
 async def _clients(settings: "Settings") -> "list[Client]":

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlencode
 
 from mtls_as.pki.presented import PresentedCertificate
@@ -15,7 +16,7 @@ from mtls_as.rfc.rfc8705_mtls import ExpectedSubject, SubjectMismatch, match_sub
 from mtls_as.server.client_authentication.authenticated import AuthenticationRequest
 from mtls_as.server.client_authentication.authenticator import ClientAuthenticator
 from mtls_as.server.clients import Client
-from mtls_as.server.ports import Clock
+from mtls_as.server.ports import Clock, SpiffeSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,22 +37,34 @@ class Verdict:
 
 
 async def judge(
-    clients: Iterable[Client], certificate: PresentedCertificate, *, trust: TrustDomains, at: float
+    clients: Iterable[Client],
+    certificate: PresentedCertificate,
+    *,
+    trust: TrustDomains,
+    spiffe: SpiffeSource,
+    issuer: str,
+    at: float,
 ) -> list[Verdict]:
     """One verdict for each client, at a time in epoch seconds. Fetches the `jwks_uri` of clients that have one."""
     fetcher = DocumentFetcher()
     try:
-        return [await _judge(client, certificate, trust, fetcher, at) for client in clients]
+        authenticators = partial(
+            ClientAuthenticator,
+            issuer=issuer,
+            trust=_Fixed(trust),
+            spiffe=spiffe,
+            remote_key_sets=_Fetched(fetcher, lambda: at),
+        )
+        return [
+            await _judge(client, certificate, authenticators(clients=_OneClient(client)), at=at) for client in clients
+        ]
     finally:
         await fetcher.aclose()
 
 
 async def _judge(
-    client: Client, certificate: PresentedCertificate, trust: TrustDomains, fetcher: DocumentFetcher, at: float
+    client: Client, certificate: PresentedCertificate, authenticator: ClientAuthenticator, *, at: float
 ) -> Verdict:
-    authenticator = ClientAuthenticator(
-        clients=_OneClient(client), trust=_Fixed(trust), remote_key_sets=_Fetched(fetcher, lambda: at)
-    )
     request = AuthenticationRequest(
         form=parse_form(urlencode({"client_id": client.client_id}).encode()),
         has_authorization_header=False,

@@ -4,7 +4,9 @@ All functions work on the file's raw tables and skip what has the wrong shape, s
 file with problems of both kinds shows them all at once.
 """
 
+import contextlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
@@ -12,6 +14,7 @@ from mtls_as.config.document import ListenersTable, check_base_url, listener_url
 from mtls_as.config.problems import Problem, find_problems, join
 from mtls_as.rfc.member_reader import did_you_mean
 from mtls_as.rfc.rfc7591_client_metadata import ClientMetadataError
+from mtls_as.rfc.spiffe_id import SpiffeIDError, parse_spiffe_id, parse_spiffe_id_pattern
 from mtls_as.server.clients import ClientSource, parse_client
 
 Entries = Sequence[tuple[int, Mapping[str, object]]]
@@ -24,34 +27,85 @@ def find_conflicts(table: Mapping[str, object]) -> Iterator[Problem]:
     yield from _find_repeated(clients, "clients", "client_id")
     yield from _find_repeated_scopes(resources)
     yield from _find_listener_conflicts(table)
-    trust = table.get("trust")
-    domains = list(trust) if isinstance(trust, dict) else []
-    scopes = [scope for _, resource in resources for scope in _texts(resource.get("scopes"))]
+    yield from _find_spiffe_conflicts(table)
+    known = _known_names(table)
     for index, members in clients:
-        for member, message in _find_client_problems(members, domains=domains, scopes=scopes):
+        for member, message in _find_client_problems(members, known):
             yield Problem(join(f"clients[{index}]", member) if member else f"clients[{index}]", message)
 
 
-def find_client_conflicts(
-    members: Mapping[str, object], *, domains: Collection[str], scopes: Collection[str]
-) -> Iterator[tuple[str, str]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownNames:
+    """What a client can name: trust domains, SPIFFE trust domains, and scopes."""
+
+    domains: Collection[str]
+    spiffe_domains: Collection[str]
+    scopes: Collection[str]
+
+
+def find_client_conflicts(members: Mapping[str, object], known: KnownNames) -> Iterator[tuple[str, str]]:
     """What a client names and does not exist: pairs of the member and what is wrong with it."""
-    trust, scope = members.get("trust"), members.get("scope")
-    if isinstance(trust, str) and trust and trust not in domains:
-        yield "trust", f'there is no trust domain "{trust}"' + did_you_mean(trust, domains)
+    trust, scope, spiffe_id = members.get("trust"), members.get("scope"), members.get("spiffe_id")
+    if isinstance(trust, str) and trust and trust not in known.domains:
+        yield "trust", f'there is no trust domain "{trust}"' + did_you_mean(trust, known.domains)
+    if isinstance(spiffe_id, str):
+        yield from _find_spiffe_id_conflicts(spiffe_id, known.spiffe_domains)
     for token in scope.split() if isinstance(scope, str) else ():
-        if token not in scopes:
-            yield "scope", f'no resource knows the scope "{token}"' + did_you_mean(token, scopes)
+        if token not in known.scopes:
+            yield "scope", f'no resource knows the scope "{token}"' + did_you_mean(token, known.scopes)
 
 
-def _find_client_problems(
-    members: Mapping[str, object], *, domains: Collection[str], scopes: Collection[str]
+def _find_spiffe_id_conflicts(text: str, domains: Collection[str]) -> Iterator[tuple[str, str]]:
+    with contextlib.suppress(SpiffeIDError):
+        name = parse_spiffe_id_pattern(text).trust_domain
+        if name not in domains:
+            yield "spiffe_id", f'there is no SPIFFE trust domain "{name}"' + did_you_mean(name, domains)
+
+
+def _known_names(table: Mapping[str, object]) -> KnownNames:
+    trust, spiffe = table.get("trust"), table.get("spiffe")
+    return KnownNames(
+        domains=list(trust) if isinstance(trust, dict) else [],
+        spiffe_domains=list(spiffe) if isinstance(spiffe, dict) else [],
+        scopes=[scope for _, resource in _tables(table.get("resources")) for scope in _texts(resource.get("scopes"))],
+    )
+
+
+def _find_spiffe_conflicts(table: Mapping[str, object]) -> Iterator[Problem]:
+    """A SPIFFE trust domain has a bundle from somewhere, and who serves its endpoint can be known."""
+    tables = table.get("spiffe")
+    domains = tables if isinstance(tables, dict) else {}
+    for name, domain in domains.items():
+        place = join("spiffe", name)
+        for key, message in _find_bundle_conflicts(name, domain, domains) if isinstance(domain, dict) else ():
+            yield Problem(join(place, key) if key else place, message)
+
+
+def _find_bundle_conflicts(
+    name: str, domain: Mapping[str, object], domains: Collection[str]
 ) -> Iterator[tuple[str, str]]:
+    server = domain.get("bundle_endpoint_spiffe_id")
+    if "bundle" not in domain and "bundle_endpoint" not in domain:
+        yield "", "needs bundle, bundle_endpoint or both"
+    for key in ("bundle_endpoint_ca", "bundle_endpoint_spiffe_id"):
+        if key in domain and "bundle_endpoint" not in domain:
+            yield key, "belongs to bundle_endpoint, which is missing"
+    if server is not None and "bundle_endpoint_ca" in domain:
+        yield "bundle_endpoint_spiffe_id", "the server is known by its SPIFFE ID or by a CA, not by both"
+    with contextlib.suppress(SpiffeIDError):
+        server_domain = parse_spiffe_id(server).trust_domain if isinstance(server, str) else name
+        if server_domain not in domains:
+            yield "bundle_endpoint_spiffe_id", f'there is no SPIFFE trust domain "{server_domain}"'
+        elif server is not None and server_domain == name and "bundle" not in domain:
+            yield "bundle", "is missing: the first bundle must prove who serves the endpoint"
+
+
+def _find_client_problems(members: Mapping[str, object], known: KnownNames) -> Iterator[tuple[str, str]]:
     try:
         parse_client(members, ClientSource.CONFIGURATION)
     except ClientMetadataError as error:
         yield from error.problems
-    yield from find_client_conflicts(members, domains=domains, scopes=scopes)
+    yield from find_client_conflicts(members, known)
 
 
 def _find_repeated(entries: Entries, name: str, key: str) -> Iterator[Problem]:
@@ -74,14 +128,21 @@ def _find_listener_conflicts(table: Mapping[str, object]) -> Iterator[Problem]:
     if not isinstance(issuer, str) or check_base_url(issuer) or any(find_problems(ListenersTable, tables)):
         return
     listeners = msgspec.convert(tables, ListenersTable)
-    public = listeners.public
-    if public is None:
-        return
+    repeated = list(_find_repeated_binds(listeners))
+    yield from repeated
     mtls_url, public_url = listener_urls(issuer, listeners)
-    if public.bind == listeners.mtls.bind and not public.bind.endswith(":0"):
-        yield Problem("listeners.public.bind", "is the same as that of listeners.mtls")
-    elif mtls_url == public_url:
+    if listeners.public is not None and mtls_url == public_url and not repeated:
         yield Problem("listeners.public.url", "is the same as that of listeners.mtls")
+
+
+def _find_repeated_binds(listeners: ListenersTable) -> Iterator[Problem]:
+    first: dict[str, str] = {}
+    for name in ListenersTable.__struct_fields__:
+        listener = getattr(listeners, name)
+        if listener is None or listener.bind.endswith(":0"):
+            continue
+        if first.setdefault(listener.bind, name) != name:
+            yield Problem(f"listeners.{name}.bind", f"is the same as that of listeners.{first[listener.bind]}")
 
 
 def _tables(value: object) -> Entries:

@@ -1,14 +1,16 @@
 """The shape of `config.toml`: its tables, keys and defaults, and the checks that concern one text alone."""
 
+import ipaddress
 import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct, field
 
-from mtls_as.rfc.rfc3986_uri import is_https_url
+from mtls_as.rfc.rfc3986_uri import is_http_url, is_https_url
 from mtls_as.rfc.rfc6749_framework import parse_scope
 from mtls_as.rfc.rfc8707_resource import ResourceError, parse_resource
+from mtls_as.rfc.spiffe_id import SpiffeIDError, parse_spiffe_id, trust_domain_problem
 
 SQLITE_PREFIX = "sqlite:///"
 
@@ -37,6 +39,23 @@ def check_bind(text: str) -> str | None:
     return None
 
 
+def check_loopback_bind(text: str) -> str | None:
+    """The address of the admin listener."""
+    problem = check_bind(text)
+    if problem:
+        return problem
+    try:
+        is_loopback = ipaddress.ip_address(text.rpartition(":")[0].strip("[]")).is_loopback
+    except ValueError:
+        is_loopback = False
+    if is_loopback:
+        return None
+    return (
+        "must be a loopback address, such as 127.0.0.1:9443: this listener asks nobody who they are; "
+        "for other machines, put a proxy that does in front of it"
+    )
+
+
 def check_storage_url(text: str) -> str | None:
     """A database. The text is not quoted: it may hold a password."""
     if text.startswith("postgres"):
@@ -63,9 +82,32 @@ def check_anchor(text: str) -> str | None:
     return check_not_empty(text)
 
 
-def check_crl(_text: str) -> str | None:
-    """No entry at all."""
-    return "revocation lists are not supported yet: an entry that is ignored would be worse"
+def check_crl(text: str) -> str | None:
+    """A revocation list: a file, a glob of such files, or a URL."""
+    return check_signed_url(text) if "://" in text else check_not_empty(text)
+
+
+def check_signed_url(text: str) -> str | None:
+    """Where something is fetched that carries its own signature."""
+    return None if is_http_url(text) else "must be an http or https URL with a host, without user and fragment"
+
+
+def check_https_url(text: str) -> str | None:
+    """A document that is fetched."""
+    return None if is_https_url(text) else "must be an https URL with a host, without user and fragment"
+
+
+def check_trust_domain(text: str) -> str | None:
+    """The name of a SPIFFE trust domain (SPIFFE-ID §2.1)."""
+    return trust_domain_problem(text)
+
+
+def check_workload(text: str) -> str | None:
+    """The SPIFFE ID of a workload."""
+    try:
+        return None if parse_spiffe_id(text).path else "has no path, so it names no workload"
+    except SpiffeIDError as error:
+        return str(error)
 
 
 def check_resource(text: str) -> str | None:
@@ -89,6 +131,7 @@ def check_scope_token(text: str) -> str | None:
 FilePath = Annotated[str, check_not_empty]
 BaseURL = Annotated[str, check_base_url]
 Bind = Annotated[str, check_bind]
+LoopbackBind = Annotated[str, check_loopback_bind]
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
 
 
@@ -106,9 +149,14 @@ class ListenerTable(_Table, frozen=True):
     url: BaseURL | None = None
 
 
+class AdminListenerTable(_Table, frozen=True):
+    bind: LoopbackBind
+
+
 class ListenersTable(_Table, frozen=True):
     mtls: ListenerTable
     public: ListenerTable | None = None
+    admin: AdminListenerTable | None = None
 
 
 class StorageTable(_Table, frozen=True):
@@ -127,6 +175,16 @@ class TrustTable(_Table, frozen=True):
     extended_key_usage: Literal["clientAuth", "any"] = "clientAuth"
     minimum_key_strength: Annotated[int, Meta(ge=112, le=256)] = 112
     crl: list[Annotated[str, check_crl]] = field(default_factory=list)
+    ocsp: Annotated[str, check_signed_url] | None = None
+    revocation: Literal["closed", "open"] = "closed"
+    revocation_grace: Annotated[float, Meta(ge=0, le=2_592_000)] = 0
+
+
+class SpiffeTable(_Table, frozen=True):
+    bundle: FilePath | None = None
+    bundle_endpoint: Annotated[str, check_https_url] | None = None
+    bundle_endpoint_ca: FilePath | None = None
+    bundle_endpoint_spiffe_id: Annotated[str, check_workload] | None = None
 
 
 class ResourceTable(_Table, frozen=True):
@@ -156,6 +214,7 @@ class Document(_Table, frozen=True):
     storage: StorageTable = field(default_factory=StorageTable)
     tokens: TokensTable = field(default_factory=TokensTable)
     trust: dict[Annotated[str, check_domain_name], TrustTable] = field(default_factory=dict)
+    spiffe: dict[Annotated[str, check_trust_domain], SpiffeTable] = field(default_factory=dict)
     clients: list[dict[str, Any]] = field(default_factory=list)
     server: ServerTable = field(default_factory=ServerTable)
     timeouts: TimeoutsTable = field(default_factory=TimeoutsTable)

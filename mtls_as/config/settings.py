@@ -6,12 +6,15 @@ from pathlib import Path
 
 import msgspec
 
-from mtls_as.config.conflicts import find_client_conflicts, find_conflicts
-from mtls_as.config.document import SQLITE_PREFIX, Document, TrustTable, listener_urls
+from mtls_as.config.conflicts import KnownNames, find_client_conflicts, find_conflicts
+from mtls_as.config.document import SQLITE_PREFIX, Document, SpiffeTable, TrustTable, listener_urls
 from mtls_as.config.problems import ConfigurationError, Problem, find_problems
+from mtls_as.pki.revocation_policy import RevocationPolicy
 from mtls_as.pki.trust_domains import TrustDomainSettings
+from mtls_as.rfc.spiffe_id import parse_spiffe_id
 from mtls_as.server.clients import Client, ClientSource, format_client, parse_client
 from mtls_as.server.resources import Resource
+from mtls_as.server.spiffe_federation import BundleEndpoint, SpiffeDomainSettings
 from mtls_as.tls import Timeouts
 
 
@@ -25,10 +28,12 @@ class ListenerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenersSettings:
-    """The listener that asks for a client certificate, and the one that never does, if there is one."""
+    """The listener that asks for a client certificate, the one that never does, and the one for operators, if any."""
 
     mtls: ListenerSettings
     public: ListenerSettings | None
+    admin_bind: str | None
+    """A loopback address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +50,8 @@ class StorageSettings:
 
     url: str
     encryption_key_file: Path
+    revocation_folder: Path
+    """Where fetched revocation lists are kept: beside the database."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +82,7 @@ class Settings:
     storage: StorageSettings
     tokens: TokenSettings
     trust_domains: tuple[TrustDomainSettings, ...]
+    spiffe_domains: tuple[SpiffeDomainSettings, ...]
     resources: tuple[Resource, ...]
     clients: tuple[Client, ...]
     server: ServerSettings
@@ -82,9 +90,12 @@ class Settings:
 
     def find_client_problems(self, client: Client) -> tuple[tuple[str, str], ...]:
         """What keeps a client, however registered, from working here: pairs of a member and what is wrong with it."""
-        scopes = [scope for resource in self.resources for scope in resource.scopes]
-        domains = [domain.name for domain in self.trust_domains]
-        return tuple(find_client_conflicts(format_client(client), domains=domains, scopes=scopes))
+        known = KnownNames(
+            domains=[domain.name for domain in self.trust_domains],
+            spiffe_domains=[domain.trust_domain for domain in self.spiffe_domains],
+            scopes=[scope for resource in self.resources for scope in resource.scopes],
+        )
+        return tuple(find_client_conflicts(format_client(client), known))
 
 
 def load_settings(path: Path) -> Settings:
@@ -132,9 +143,11 @@ def _build(document: Document, path: Path) -> Settings:
         storage=StorageSettings(
             url=f"{SQLITE_PREFIX}{folder / storage.url.removeprefix(SQLITE_PREFIX)}",
             encryption_key_file=folder / storage.encryption_key_file,
+            revocation_folder=(folder / storage.url.removeprefix(SQLITE_PREFIX)).with_suffix(".revocation"),
         ),
         tokens=TokenSettings(algorithm=document.tokens.algorithm, lifetime=document.tokens.lifetime),
         trust_domains=tuple(_trust_domain(name, table) for name, table in document.trust.items()),
+        spiffe_domains=tuple(_spiffe_domain(name, table, folder) for name, table in document.spiffe.items()),
         resources=tuple(Resource(identifier=r.identifier, scopes=tuple(r.scopes)) for r in document.resources),
         clients=tuple(parse_client(members, ClientSource.CONFIGURATION) for members in document.clients),
         server=ServerSettings(workers=document.server.workers, fast_lane=document.server.fast_lane),
@@ -148,11 +161,12 @@ def _build(document: Document, path: Path) -> Settings:
 
 
 def _listeners(document: Document) -> ListenersSettings:
-    mtls, public = document.listeners.mtls, document.listeners.public
+    mtls, public, admin = document.listeners.mtls, document.listeners.public, document.listeners.admin
     mtls_url, public_url = listener_urls(document.issuer, document.listeners)
     return ListenersSettings(
         mtls=ListenerSettings(bind=mtls.bind, url=mtls_url),
         public=None if public is None else ListenerSettings(bind=public.bind, url=public_url),
+        admin_bind=None if admin is None else admin.bind,
     )
 
 
@@ -162,4 +176,23 @@ def _trust_domain(name: str, table: TrustTable) -> TrustDomainSettings:
         anchors=tuple(table.anchors),
         extended_key_usage=table.extended_key_usage,
         minimum_key_strength=table.minimum_key_strength,
+        revocation=RevocationPolicy(
+            lists=tuple(table.crl),
+            responder=table.ocsp,
+            fails=table.revocation,
+            grace=table.revocation_grace,
+        ),
     )
+
+
+def _spiffe_domain(name: str, table: SpiffeTable, folder: Path) -> SpiffeDomainSettings:
+    endpoint = None
+    if table.bundle_endpoint is not None:
+        server = table.bundle_endpoint_spiffe_id
+        endpoint = BundleEndpoint(
+            url=table.bundle_endpoint,
+            ca=None if table.bundle_endpoint_ca is None else folder / table.bundle_endpoint_ca,
+            server=None if server is None else parse_spiffe_id(server),
+        )
+    bundle = None if table.bundle is None else folder / table.bundle
+    return SpiffeDomainSettings(trust_domain=name, bundle=bundle, endpoint=endpoint)

@@ -1,11 +1,11 @@
-"""RFC 7591, client metadata, with the members of RFC 8705: what a client registers about itself.
+"""RFC 7591, client metadata, with the members of RFC 8705 and of draft-ietf-oauth-spiffe-client-auth-02.
 
 The members are read strictly: one that is unknown, misspelt or of the wrong type is an error, since a setting that is
 silently ignored is worse. Every problem is reported, not only the first.
 """
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
@@ -14,23 +14,36 @@ from mtls_as.rfc.rfc3986_uri import is_https_url
 from mtls_as.rfc.rfc6749_framework import format_scope, parse_scope
 from mtls_as.rfc.rfc7517_jwk import JWK, JWKError, JWKSet, parse_jwks, public_jwk
 from mtls_as.rfc.rfc8705_mtls import ExpectedSubject, SubjectError, SubjectType, parse_expected_subject
+from mtls_as.rfc.spiffe_id import SpiffeIDError, SpiffeIDPattern, parse_spiffe_id_pattern
 
 TLS_CLIENT_AUTH: Final = "tls_client_auth"  # RFC 8705 §2.1.1
 SELF_SIGNED_TLS_CLIENT_AUTH: Final = "self_signed_tls_client_auth"  # RFC 8705 §2.2.1
-AUTHENTICATION_METHODS: Final = (TLS_CLIENT_AUTH, SELF_SIGNED_TLS_CLIENT_AUTH)
+SPIFFE_X509: Final = "spiffe_x509"  # draft-ietf-oauth-spiffe-client-auth-02 §4
+SPIFFE_JWT: Final = "spiffe_jwt"  # the same
+SPIFFE_METHODS: Final = (SPIFFE_X509, SPIFFE_JWT)
+CERTIFICATE_METHODS: Final = (TLS_CLIENT_AUTH, SELF_SIGNED_TLS_CLIENT_AUTH)
+AUTHENTICATION_METHODS: Final = (*CERTIFICATE_METHODS, *SPIFFE_METHODS)
 GRANT_TYPES: Final = ("client_credentials",)
 """The grant types a client may register for, also the default; RFC 7591's own default, authorization_code, is none."""
 
 _SUBJECTS: Final = tuple(subject_type.value for subject_type in SubjectType)
 _KEYS: Final = ("jwks", "jwks_uri")
+_SPIFFE_ID: Final = "spiffe_id"
 METADATA_MEMBERS: Final = (
     "token_endpoint_auth_method",
     *_SUBJECTS,
     *_KEYS,
+    _SPIFFE_ID,
     "grant_types",
     "scope",
     "tls_client_certificate_bound_access_tokens",
     "client_name",
+)
+# The members that say who the client is, and the methods they belong to.
+_OWNERS: Final = (
+    *((member, TLS_CLIENT_AUTH) for member in _SUBJECTS),
+    *((member, SELF_SIGNED_TLS_CLIENT_AUTH) for member in _KEYS),
+    (_SPIFFE_ID, " and ".join(SPIFFE_METHODS)),
 )
 
 
@@ -75,10 +88,28 @@ class SelfSignedTlsClientAuth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpiffeX509:
+    """`spiffe_x509`: the certificate is the X.509-SVID of a workload that matches (SPIFFE draft §3.2, §5.1)."""
+
+    spiffe_id: SpiffeIDPattern
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpiffeJwt:
+    """`spiffe_jwt`: the assertion is the JWT-SVID of a workload that matches (SPIFFE draft §3.1, §5.1)."""
+
+    spiffe_id: SpiffeIDPattern
+
+
+Authentication = TlsClientAuth | SelfSignedTlsClientAuth | SpiffeX509 | SpiffeJwt
+"""How a client authenticates: exactly one way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientMetadata:
     """A registration: one way to authenticate, and what the client may ask for (RFC 7591 §2, RFC 8705 §2.1.2, §3.4)."""
 
-    authentication: TlsClientAuth | SelfSignedTlsClientAuth
+    authentication: Authentication
     grant_types: tuple[str, ...] = GRANT_TYPES
     scope: tuple[str, ...] = ()
     tls_client_certificate_bound_access_tokens: bool = True
@@ -93,6 +124,10 @@ class ClientMetadata:
                 return TLS_CLIENT_AUTH
             case SelfSignedTlsClientAuth():
                 return SELF_SIGNED_TLS_CLIENT_AUTH
+            case SpiffeX509():
+                return SPIFFE_X509
+            case SpiffeJwt():
+                return SPIFFE_JWT
             case _:
                 assert_never(self.authentication)
 
@@ -137,6 +172,8 @@ def format_client_metadata(metadata: ClientMetadata) -> dict[str, object]:
             members["jwks_uri"] = url
         case SelfSignedTlsClientAuth(keys=JWKSet(keys=keys)):
             members["jwks"] = {"keys": [_format_jwk(key) for key in keys]}
+        case SpiffeX509(spiffe_id=pattern) | SpiffeJwt(spiffe_id=pattern):
+            members[_SPIFFE_ID] = str(pattern)
     members["grant_types"] = list(metadata.grant_types)
     if metadata.scope:
         members["scope"] = format_scope(metadata.scope)
@@ -146,27 +183,44 @@ def format_client_metadata(metadata: ClientMetadata) -> dict[str, object]:
     return members
 
 
-def _read_authentication(reader: MemberReader) -> TlsClientAuth | SelfSignedTlsClientAuth | None:
+def _read_authentication(reader: MemberReader) -> Authentication | None:
     method = reader.text("token_endpoint_auth_method", required=True)
     match method:
         case None:
             return None
         case "tls_client_auth":
-            _refuse(reader, _KEYS, f"belongs to {SELF_SIGNED_TLS_CLIENT_AUTH}, not to {method}")
+            _refuse_others(reader, method, _SUBJECTS)
             return _read_subject(reader)
         case "self_signed_tls_client_auth":
-            _refuse(reader, _SUBJECTS, f"belongs to {TLS_CLIENT_AUTH}, not to {method}")
+            _refuse_others(reader, method, _KEYS)
             return _read_keys(reader)
+        case "spiffe_x509":
+            _refuse_others(reader, method, (_SPIFFE_ID,))
+            pattern = _read_spiffe_id(reader)
+            return None if pattern is None else SpiffeX509(spiffe_id=pattern)
+        case "spiffe_jwt":
+            _refuse_others(reader, method, (_SPIFFE_ID,))
+            pattern = _read_spiffe_id(reader)
+            return None if pattern is None else SpiffeJwt(spiffe_id=pattern)
         case _:
             choice = " or ".join(AUTHENTICATION_METHODS)
             reader.problem("token_endpoint_auth_method", f"must be {choice}")
             return None
 
 
-def _refuse(reader: MemberReader, members: Iterable[str], message: str) -> None:
-    for member in members:
-        if reader.has(member):
-            reader.problem(member, message)
+def _refuse_others(reader: MemberReader, method: str, own: Sequence[str]) -> None:
+    for member, owner in _OWNERS:
+        if member not in own and reader.has(member):
+            reader.problem(member, f"belongs to {owner}, not to {method}")
+
+
+def _read_spiffe_id(reader: MemberReader) -> SpiffeIDPattern | None:
+    text = reader.text(_SPIFFE_ID, required=True)
+    try:
+        return None if text is None else parse_spiffe_id_pattern(text)
+    except SpiffeIDError as error:
+        reader.problem(_SPIFFE_ID, str(error))
+        return None
 
 
 def _read_subject(reader: MemberReader) -> TlsClientAuth | None:

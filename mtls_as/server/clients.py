@@ -4,13 +4,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, assert_never
 
 from mtls_as.rfc.member_reader import MemberReader
 from mtls_as.rfc.rfc7591_client_metadata import (
     METADATA_MEMBERS,
     ClientMetadata,
     ClientMetadataError,
+    SelfSignedTlsClientAuth,
+    SpiffeJwt,
+    SpiffeX509,
     TlsClientAuth,
     format_client_metadata,
     read_client_metadata,
@@ -38,7 +41,8 @@ class Client:
     """1 to 256 printable ASCII characters without spaces (RFC 6749 appendix A.1, without the space)."""
     metadata: ClientMetadata
     trust: str | None
-    """The trust domain its certificates must chain to; None for self-signed certificates, which chain to nothing."""
+    """The trust domain its certificates must chain to. None for self-signed certificates, which chain to nothing, and
+    for SPIFFE, whose IDs name their trust domain."""
     access_token_lifetime: int | None = None
     """Seconds, or None for the server's own."""
     enabled: bool = True
@@ -106,6 +110,12 @@ def _client_id_problem(client_id: str) -> str | None:
 
 
 def _trust_problem(trust: str | None, metadata: ClientMetadata) -> str | None:
-    if isinstance(metadata.authentication, TlsClientAuth):
-        return None if trust else "is missing: name the trust domain that this client's certificates chain to"
-    return None if trust is None else "must not be given: self-signed certificates chain to no trust domain"
+    match metadata.authentication:
+        case TlsClientAuth():
+            return None if trust else "is missing: name the trust domain that this client's certificates chain to"
+        case SelfSignedTlsClientAuth():
+            return None if trust is None else "must not be given: self-signed certificates chain to no trust domain"
+        case SpiffeX509() | SpiffeJwt():
+            return None if trust is None else "must not be given: the SPIFFE ID names its trust domain"
+        case _:
+            assert_never(metadata.authentication)

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from mtls_as.pki.spiffe_domains import SpiffeDomains
 from mtls_as.pki.trust_domains import TrustDomains
 from mtls_as.remote.key_sets import RemoteKeySet
 from mtls_as.server.clients import Client
@@ -28,6 +29,14 @@ class TrustSource(Protocol):
     """The trust domains in force; a reload swaps them whole."""
 
     def current(self) -> TrustDomains:
+        """The set in force now. A request that began on it may end on it."""
+        ...
+
+
+class SpiffeSource(Protocol):
+    """The SPIFFE trust domains with the bundles in force; a new bundle swaps them whole."""
+
+    def current(self) -> SpiffeDomains:
         """The set in force now. A request that began on it may end on it."""
         ...
 

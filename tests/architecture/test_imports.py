@@ -21,7 +21,7 @@ ARROWS = {
     "storage": {"server", "pki", "rfc"},
     "tls": {"rfc"},
     "config": {"server", "pki", "rfc", "tls"},
-    "wiring": {"config", "http", "observability", "pki", "remote", "server", "storage", "tls"},
+    "wiring": {"config", "http", "observability", "pki", "remote", "rfc", "server", "storage", "tls"},
     "cli": {
         "wiring",
         "client",
@@ -44,6 +44,7 @@ CHOKEPOINTS = {
     "quart": {"http"},
     "sqlalchemy": {"storage"},
     "click": {"cli"},
+    "prometheus_client": {"observability"},
     "rich": {"cli"},
 }
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from mtls_as.config import ConfigurationError, Settings, load_settings
-from mtls_as.config.document import Document
+from mtls_as.config.document import Document, SpiffeTable
 from mtls_as.server.clients import CLIENT_MEMBERS, ClientSource, parse_client
 from mtls_as.server.resources import Resource
 
@@ -86,12 +86,14 @@ def test_the_reference_file_shows_every_key() -> None:
         assert {field.encode_name for field in msgspec.structs.fields(kind)} == set(table)
 
     sections = {field.encode_name: field.type for field in msgspec.structs.fields(Document)}
-    assert set(sections) - {"listeners"} <= set(table)
+    assert set(sections) - {"listeners", "spiffe"} <= set(table)
     for name in ("tls", "storage", "tokens", "server", "timeouts"):
         assert_complete(sections[name], table[name])
-    alternatives = {name for name in CLIENT_MEMBERS if name.startswith(("tls_client_auth_", "jwks"))}
+    alternatives = {name for name in CLIENT_MEMBERS if name.startswith(("tls_client_auth_", "jwks", "spiffe_"))}
     assert set(CLIENT_MEMBERS) - alternatives <= set(table["clients"][0])
     assert all(name in REFERENCE.read_text() for name in alternatives)
+    for field in msgspec.structs.fields(SpiffeTable):
+        assert f"\n# {field.encode_name} = " in REFERENCE.read_text()
 
 
 def test_the_reference_file_shows_the_defaults() -> None:
@@ -102,16 +104,17 @@ def test_the_reference_file_shows_the_defaults() -> None:
 
 
 def test_examples_in_the_reference_file_load(tmp_path: Path) -> None:
-    """Its commented-out listener and trust domain work once they are uncommented."""
+    """Its commented-out listener and trust domains work once they are uncommented."""
     text = REFERENCE.read_text()
     for line in text.splitlines():
         if line.startswith("# ") and ("= " in line or line.startswith("# [")) and "trust = " not in line:
             candidate = line.removeprefix("# ")
-            if candidate.startswith("[") or candidate.split(" = ")[0] in {"bind", "url", "anchors"}:
+            if candidate.startswith("[") or candidate.split(" = ")[0] in {"bind", "url", "anchors", "bundle", "bundle_endpoint"}:
                 text = text.replace(line, candidate)
     settings = load(tmp_path, text)
     assert settings.listeners.public is not None
     assert [domain.name for domain in settings.trust_domains] == ["default", "partner"]
+    assert [domain.trust_domain for domain in settings.spiffe_domains] == ["workloads.example"]
 
 
 def test_defaults(tmp_path: Path) -> None:
@@ -219,9 +222,19 @@ def test_a_misspelt_member_of_a_client_names_its_place(tmp_path: Path) -> None:
     assert found == {"clients[0].client_nmae": 'unknown member; did you mean "client_name"?'}
 
 
-def test_the_admin_listener_does_not_exist_yet(tmp_path: Path) -> None:
-    """A listener that would not listen is an error."""
-    assert problems(tmp_path, with_key("[listeners.admin]", 'bind = "127.0.0.1:9443"')) == {"listeners.admin": UNKNOWN}
+def test_the_admin_listener_is_for_this_machine_alone(tmp_path: Path) -> None:
+    """It asks nobody who they are."""
+    for bind in ("127.0.0.1:9443", "127.8.8.8:0", "[::1]:9443"):
+        assert load(tmp_path, with_key("[listeners.admin]", f'bind = "{bind}"')).listeners.admin_bind == bind
+    for bind in ("0.0.0.0:9443", "[::]:9443", "192.0.2.1:9443", "admin.example:9443", "localhost:9443"):
+        found = problems(tmp_path, with_key("[listeners.admin]", f'bind = "{bind}"'))
+        assert "must be a loopback address" in found["listeners.admin.bind"]
+
+
+def test_two_listeners_need_two_addresses(tmp_path: Path) -> None:
+    """The admin listener's routes are on no other."""
+    found = problems(tmp_path, with_key("[listeners.admin]", 'bind = "127.0.0.1:8443"'))
+    assert found == {"listeners.admin.bind": "is the same as that of listeners.mtls"}
 
 
 def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
@@ -319,7 +332,12 @@ def test_storage_is_an_sqlite_file_and_passwords_are_not_quoted(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("section", "line", "place"),
     [
-        ("[trust.default]", 'crl = ["ca.crl"]', "trust.default.crl[0]"),
+        ("[trust.default]", 'crl = [""]', "trust.default.crl[0]"),
+        ("[trust.default]", 'crl = ["ldap://crl.example/"]', "trust.default.crl[0]"),
+        ("[trust.default]", 'crl = ["http://user@crl.example/"]', "trust.default.crl[0]"),
+        ("[trust.default]", 'ocsp = "ocsp.example"', "trust.default.ocsp"),
+        ("[trust.default]", 'revocation = "soft"', "trust.default.revocation"),
+        ("[trust.default]", "revocation_grace = -1", "trust.default.revocation_grace"),
         ("[trust.other]", 'anchors = ["sha256:00ff"]', "trust.other.anchors[0]"),
         ("[trust.other]", 'anchors = [""]', "trust.other.anchors[0]"),
         ("[trust.other]", 'anchors = "ca.pem"', "trust.other.anchors"),

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from mtls_as.pki.presented import PresentedCertificate
 from mtls_as.rfc.rfc6749_framework import Form
+from mtls_as.rfc.spiffe_id import SpiffeID
 from mtls_as.server.clients import Client
 
 
@@ -27,3 +28,6 @@ class AuthenticatedClient:
     client: Client
     method: str
     certificate: PresentedCertificate | None
+    """The one on the connection, whatever part it played: it binds the token (RFC 8705 §3)."""
+    spiffe_id: SpiffeID | None = None
+    """The workload, where the method proves one; a client may be many (draft-ietf-oauth-spiffe-client-auth-02 §5.1)."""

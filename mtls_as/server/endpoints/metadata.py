@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from mtls_as.rfc.rfc7591_client_metadata import CERTIFICATE_METHODS
 from mtls_as.rfc.rfc8414_metadata import authorization_server_metadata
 
 
@@ -19,7 +20,14 @@ class MetadataEndpoint:
 
     @classmethod
     def of(
-        cls, *, issuer: str, mtls_url: str, public_url: str | None, grant_types: Iterable[str], scopes: Iterable[str]
+        cls,
+        *,
+        issuer: str,
+        mtls_url: str,
+        public_url: str | None,
+        grant_types: Iterable[str],
+        scopes: Iterable[str],
+        authentication_methods: Iterable[str] = CERTIFICATE_METHODS,
     ) -> Self:
         """Describe a server. With a public listener, clients find the mutual-TLS endpoints as aliases (RFC 8705 §5).
 
@@ -31,7 +39,7 @@ class MetadataEndpoint:
             endpoints={"token_endpoint": token_endpoint, "jwks_uri": f"{public_url or mtls_url}/jwks"},
             aliases={"token_endpoint": token_endpoint} if public_url else None,
             grant_types=grant_types,
-            token_endpoint_auth_methods=("tls_client_auth", "self_signed_tls_client_auth"),
+            token_endpoint_auth_methods=authentication_methods,
             scopes=scopes,
             certificate_bound=True,
         )
