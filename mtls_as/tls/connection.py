@@ -14,10 +14,10 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.typing import AppWrapper, ConnectionState, TaskGroup, WorkerContext
 from OpenSSL import SSL
 
-from mtls_as.tls.context import ALPN_HTTP_2, NoCommonProtocol
+from mtls_as.tls.context import NoCommonProtocol
 from mtls_as.tls.endpoint import Endpoint
-from mtls_as.tls.extension import TLSExtension
 from mtls_as.tls.handshake import PEER_CLOSED, SERVER_STOPPING, TIMEOUT, TOO_MANY_CONNECTIONS, failure_reason
+from mtls_as.tls.plain_layer import PlainLayer
 from mtls_as.tls.protocols import HTTP1, HTTP2
 from mtls_as.tls.record_layer import RecordLayer
 from mtls_as.tls.tasks import ConnectionTasks
@@ -59,7 +59,7 @@ class TLSConnection(asyncio.Protocol):
     )  # fmt: skip
 
     _transport: asyncio.Transport
-    _tls: RecordLayer | None
+    _tls: RecordLayer | PlainLayer | None
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
@@ -96,8 +96,10 @@ class TLSConnection(asyncio.Protocol):
         if full or self._endpoint.stopping:
             self._fail_handshake(TOO_MANY_CONNECTIONS)
             return
-        self._tls = RecordLayer(self._endpoint.context)
+        self._tls = self._endpoint.open_layer()
         self._set_deadline(self._endpoint.timeouts.handshake)
+        if not self._endpoint.listener.tls:
+            self._handshake(self._tls)
 
     def data_received(self, data: bytes) -> None:
         """Decrypt, and hand what comes out to Hypercorn."""
@@ -176,7 +178,7 @@ class TLSConnection(asyncio.Protocol):
 
     # The handshake
 
-    def _handshake(self, tls: RecordLayer) -> bool:
+    def _handshake(self, tls: RecordLayer | PlainLayer) -> bool:
         """Go on with the handshake; whether it is complete. A failure is told to the client and the operator."""
         try:
             complete = tls.handshake()
@@ -188,7 +190,7 @@ class TLSConnection(asyncio.Protocol):
             self._leave_handshake(None)
             self._start_http(tls)
         # After TLS 1.3's handshake only the dead tickets are waiting: they travel with the answer.
-        if not complete or tls.connection.get_protocol_version() < SSL.TLS1_3_VERSION:
+        if not complete or not tls.sends_tickets:
             self._transport.write(tls.take_records())
         return complete
 
@@ -204,10 +206,10 @@ class TLSConnection(asyncio.Protocol):
         if failure is not None:
             self._endpoint.handshake_failed(failure, self._peer)
 
-    def _start_http(self, tls: RecordLayer) -> None:
+    def _start_http(self, tls: RecordLayer | PlainLayer) -> None:
         endpoint = self._endpoint
         listener = endpoint.listener
-        extension = TLSExtension.of(tls.connection, listener=listener.name, server_cert=endpoint.server_cert)
+        extension = tls.extension(listener=listener.name, server_cert=endpoint.server_cert)
         self._tasks = ConnectionTasks(
             self._loop, listener.app, extension, failed=self._task_failed, finished=self._tasks_finished
         )
@@ -217,13 +219,13 @@ class TLSConnection(asyncio.Protocol):
             cast("WorkerContext", endpoint.worker_context),
             cast("TaskGroup", self._tasks),
             ConnectionState(endpoint.lifespan_state),
-            True,
+            listener.tls,
             _address(self._transport.get_extra_info("peername")),
             _address(self._transport.get_extra_info("sockname")),
             self._send,
         )
         self._set_deadline(endpoint.timeouts.request_head)
-        if tls.connection.get_alpn_proto_negotiated() == ALPN_HTTP_2:
+        if tls.speaks_http_2:
             self._http = HTTP2(*arguments, write=self._write, running_apps=self._tasks.count_apps)
             self._pump()
         else:
@@ -232,7 +234,7 @@ class TLSConnection(asyncio.Protocol):
 
     # From the client to Hypercorn
 
-    def _take_in(self, tls: RecordLayer, chunks: list[bytes]) -> None:
+    def _take_in(self, tls: RecordLayer | PlainLayer, chunks: list[bytes]) -> None:
         if chunks:
             self._incoming.extend(chunks)
             self._incoming_size += sum(map(len, chunks))
@@ -467,8 +469,8 @@ class TLSConnection(asyncio.Protocol):
     @property
     def _peer(self) -> str:
         peer = self._transport.get_extra_info("peername")
-        return f"{peer[0]}:{peer[1]}" if peer else "unknown"
+        return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "unknown"
 
 
-def _address(name: tuple[str, int] | tuple[str, int, int, int] | None) -> tuple[str, int] | None:
-    return name[:2] if name else None
+def _address(name: object) -> tuple[str, int] | None:
+    return name[:2] if isinstance(name, tuple) else None  # unix sockets have none

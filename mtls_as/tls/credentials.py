@@ -1,5 +1,6 @@
 """The server's own certificate and key, read and checked before anything listens."""
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,6 +12,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from mtls_as.rfc.rfc5280_certificate import Certificate, CertificateError, parse_certificate
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 
@@ -46,6 +49,15 @@ class ServerCredentials:
                 f"{private_key}: the key of another certificate than the first in {certificate}"
             )
         return cls(chain=chain, private_key=key)
+
+    @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        """What the chain says, leaf first, as far as `parse_certificate` reads it."""
+        found = []
+        for certificate in self.chain:
+            with contextlib.suppress(CertificateError):
+                found.append(parse_certificate(certificate.public_bytes(Encoding.DER)))
+        return tuple(found)
 
     @property
     def server_cert(self) -> str:

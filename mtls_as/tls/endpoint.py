@@ -13,6 +13,8 @@ from OpenSSL import SSL
 from mtls_as.tls.context import build_context
 from mtls_as.tls.credentials import ServerCredentials
 from mtls_as.tls.listeners import Listener
+from mtls_as.tls.plain_layer import PlainLayer
+from mtls_as.tls.record_layer import RecordLayer
 
 if TYPE_CHECKING:
     from mtls_as.tls.connection import TLSConnection
@@ -23,14 +25,14 @@ HandshakeFailureHook = Callable[[str, str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """Seconds. Each is a total, which no trickle of bytes extends."""
+    """Seconds. No trickle of bytes extends the time for a handshake, for a head, or between requests."""
 
     handshake: float = 10.0
     """From the accepted connection to the end of the handshake."""
     request_head: float = 10.0
     """From the end of the handshake, or the first byte of a further request, to the end of the request's head."""
     idle: float = 60.0
-    """Without a request; and within a request, while the client neither sends what it announced nor reads."""
+    """Between requests. Within a request, how long a client may neither send what it announced nor take its answer."""
     shutdown: float = 10.0
     """For requests in the works when the server stops."""
 
@@ -97,6 +99,10 @@ class Endpoint:
         """The arguments of `use` for these credentials. Raises `TLSConfigurationError`."""
         context = build_context(credentials, request_certificate=self.listener.request_certificate)
         return context, credentials.server_cert
+
+    def open_layer(self) -> RecordLayer | PlainLayer:
+        """What stands between the transport and HTTP on a new connection."""
+        return RecordLayer(self.context) if self.listener.tls else PlainLayer()
 
     def handshake_failed(self, reason: str, peer: str) -> None:
         """Tell the operator, if he wants to know."""

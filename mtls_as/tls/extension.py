@@ -3,7 +3,7 @@
 import ssl
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 from OpenSSL import SSL, crypto
 
@@ -17,6 +17,14 @@ NOT_VERIFIED: Final = "the certification path is not verified by the TLS layer"
 """`client_cert_error` of every connection with a certificate: possession of the leaf's key is all that was proved."""
 
 _MAX_CACHED_BYTES: Final = 4096
+
+
+class ConnectionFacts(Protocol):
+    """What the scopes of one connection's requests are told about it."""
+
+    def scope_extensions(self) -> dict[str, dict[str, Any]]:
+        """Fresh members for `scope["extensions"]`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

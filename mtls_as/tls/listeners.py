@@ -4,9 +4,12 @@ import errno
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any, Final
 
 from mtls_as.tls.credentials import TLSConfigurationError
+from mtls_as.tls.unix_sockets import PREFIX, bind_unix_socket
 
 ASGIReceive = Callable[[], Awaitable[Any]]
 ASGISend = Callable[[Any], Awaitable[None]]
@@ -15,6 +18,8 @@ ASGIApplication = Callable[[Any, ASGIReceive, ASGISend], Awaitable[None]]
 
 BACKLOG: Final = 1024
 """Connections that the kernel completes before they are accepted."""
+MAX_HEAD_BYTES: Final = 16 * 1024
+"""Of a request, unless a listener takes more."""
 _MAX_PORT: Final = 65535
 
 
@@ -24,12 +29,19 @@ class Listener:
 
     `bind` is `host:port` with a numeric or resolvable host, IPv6 in brackets. With `request_certificate` clients are
     asked for a certificate in the handshake, and any or none is accepted; without, they are never asked.
+
+    Without `tls` the listener speaks plain HTTP, to this machine alone: `bind` is then a loopback address, or `unix:`
+    and a path. Such a socket is open to its owner (mode 0600), and with `socket_group` to that group (0660).
     """
 
     name: str
     bind: str
     app: ASGIApplication
     request_certificate: bool
+    tls: bool = True
+    socket_group: str | None = None
+    max_head_bytes: int = MAX_HEAD_BYTES
+    """Of a request: its first line and headers."""
 
 
 def bind_listeners(listeners: Sequence[Listener]) -> list[socket.socket]:
@@ -37,7 +49,8 @@ def bind_listeners(listeners: Sequence[Listener]) -> list[socket.socket]:
 
     Clients may connect from now on, and wait until they are served.
 
-    Raises `TLSConfigurationError` naming the address: malformed, busy, privileged, or not of this machine.
+    Raises `TLSConfigurationError` naming the address: malformed, busy, privileged, not of this machine, or without TLS
+    and not of this machine alone.
     """
     sockets: list[socket.socket] = []
     try:
@@ -51,13 +64,18 @@ def bind_listeners(listeners: Sequence[Listener]) -> list[socket.socket]:
 
 
 def format_address(bound: socket.socket) -> str:
-    """`host:port` of a bound socket, IPv6 in brackets."""
+    """`host:port` of a bound socket, IPv6 in brackets, or `unix:` and its path."""
+    if bound.family is socket.AF_UNIX:
+        return f"{PREFIX}{bound.getsockname()}"
     host, port = bound.getsockname()[:2]
     return f"[{host}]:{port}" if bound.family is socket.AF_INET6 else f"{host}:{port}"
 
 
 def _bind(listener: Listener) -> socket.socket:
     place = f"listener {listener.name}: {listener.bind!r}"
+    if listener.bind.startswith(PREFIX) and not listener.tls:
+        path = Path(listener.bind.removeprefix(PREFIX))
+        return bind_unix_socket(place, path, group=listener.socket_group, backlog=BACKLOG)
     _check_form(place, listener.bind)
     host, _, port = listener.bind.rpartition(":")
     host = host.strip("[]")
@@ -65,12 +83,19 @@ def _bind(listener: Listener) -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, int(port)))
+        if not listener.tls:
+            _check_loopback(bound)
         bound.listen(BACKLOG)  # since two programs may bind one address, and only listening tells
     except OSError as error:
         bound.close()
         raise TLSConfigurationError(f"{place} {_reason(error)}") from None
     bound.settimeout(0)
     return bound
+
+
+def _check_loopback(bound: socket.socket) -> None:
+    if not ip_address(bound.getsockname()[0]).is_loopback:
+        raise OSError(errno.EPERM, "without TLS only loopback addresses and unix sockets are")
 
 
 def _check_form(place: str, bind: str) -> None:

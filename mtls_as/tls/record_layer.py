@@ -4,6 +4,9 @@ from typing import Final
 
 from OpenSSL import SSL
 
+from mtls_as.tls.context import ALPN_HTTP_2
+from mtls_as.tls.extension import TLSExtension
+
 _RECORD_BYTES: Final = 16 * 1024
 _RECORD_OVERHEAD: Final = 64
 
@@ -23,6 +26,20 @@ class RecordLayer:
     def connection(self) -> SSL.Connection:
         """OpenSSL's connection, to read facts from."""
         return self._connection
+
+    @property
+    def sends_tickets(self) -> bool:
+        """Whether tickets wait to be sent after the handshake, which is so in TLS 1.3."""
+        return self._connection.get_protocol_version() >= SSL.TLS1_3_VERSION
+
+    @property
+    def speaks_http_2(self) -> bool:
+        """Whether the handshake agreed on HTTP/2."""
+        return self._connection.get_alpn_proto_negotiated() == ALPN_HTTP_2
+
+    def extension(self, *, listener: str, server_cert: str) -> TLSExtension:
+        """What an application learns about the connection, once its handshake is complete."""
+        return TLSExtension.of(self._connection, listener=listener, server_cert=server_cert)
 
     def feed(self, records: bytes) -> None:
         """Take what the transport received."""

@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, cast
 
@@ -19,7 +20,8 @@ from hypercorn.typing import ASGIFramework
 from mtls_as.tls.connection import TLSConnection
 from mtls_as.tls.credentials import ServerCredentials, TLSConfigurationError
 from mtls_as.tls.endpoint import Endpoint, HandshakeFailureHook, Limits, Population, Timeouts
-from mtls_as.tls.listeners import BACKLOG, ASGIApplication, Listener
+from mtls_as.tls.listeners import BACKLOG, MAX_HEAD_BYTES, ASGIApplication, Listener
+from mtls_as.tls.process import allow_connections
 
 _logger = logging.getLogger("mtls_as.tls")
 
@@ -28,15 +30,15 @@ _ACCEPTED_AT_ONCE: Final = 64
 _ABORT_SECONDS: Final = 2.0
 
 
-def hypercorn_config() -> Config:
+def hypercorn_config(max_head_bytes: int = MAX_HEAD_BYTES) -> Config:
     """Hypercorn's configuration as this project uses it, with each limit spelled out."""
     config = Config()
     config.accesslog = None
     config.errorlog = _logger
     config.include_server_header = False
-    config.h11_max_incomplete_size = 16 * 1024
+    config.h11_max_incomplete_size = max_head_bytes
     config.h2_max_concurrent_streams = 100
-    config.h2_max_header_list_size = 32 * 1024
+    config.h2_max_header_list_size = 2 * max_head_bytes  # each header counts 32 bytes more (RFC 9113 §6.5.2)
     config.h2_max_inbound_frame_size = 16 * 1024
     config.max_app_queue_size = 8
     config.keep_alive_max_requests = 2**62  # time-outs and reload bound a connection; Hypercorn's GOAWAY drops answers
@@ -68,7 +70,7 @@ async def serve_listeners(
     loop = asyncio.get_running_loop()
     config = hypercorn_config()
     worker_context = WorkerContext(None)
-    population = Population(limits=limits)
+    population = Population(limits=replace(limits, connections=allow_connections(limits.connections)))
     async with contextlib.AsyncExitStack() as stack:
         for bound in sockets:
             stack.callback(bound.close)
@@ -78,7 +80,7 @@ async def serve_listeners(
             endpoint = Endpoint(
                 listener=listener,
                 loop=loop,
-                config=config,
+                config=hypercorn_config(listener.max_head_bytes),
                 worker_context=worker_context,
                 lifespan_state=states.setdefault(id(listener.app), {}),
                 timeouts=timeouts,

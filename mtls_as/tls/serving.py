@@ -7,6 +7,7 @@ from pathlib import Path
 from mtls_as.tls.credentials import ServerCredentials
 from mtls_as.tls.endpoint import HandshakeFailureHook, Timeouts
 from mtls_as.tls.listeners import ASGIApplication, Listener, bind_listeners, format_address
+from mtls_as.tls.process import settle_memory
 from mtls_as.tls.server import serve_listeners
 from mtls_as.tls.workers import shutdown_on_signals
 
@@ -38,6 +39,7 @@ def serve(
     def announce() -> None:
         sys.stdout.write(f"listening on https://{format_address(sockets[0])}\n")
         sys.stdout.flush()
+        settle_memory()
 
     async def run() -> None:
         await serve_listeners(

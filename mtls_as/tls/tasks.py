@@ -8,7 +8,7 @@ from typing import Any, cast
 from hypercorn.config import Config
 from hypercorn.typing import AppWrapper, ASGISendEvent, Scope
 
-from mtls_as.tls.extension import TLSExtension
+from mtls_as.tls.extension import ConnectionFacts
 from mtls_as.tls.listeners import ASGIApplication, ASGISend
 from mtls_as.tls.receive_queue import ReceiveQueue
 
@@ -30,7 +30,7 @@ class ConnectionTasks:
         self,
         loop: asyncio.AbstractEventLoop,
         app: ASGIApplication,
-        extension: TLSExtension,
+        extension: ConnectionFacts,
         *,
         failed: Callable[[BaseException], None],
         finished: Callable[[], None],
