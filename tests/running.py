@@ -38,6 +38,7 @@ class Deployment:
     sections: list[str] = field(default_factory=list)
     public: str | None = None
     """The URL of the public listener, if there is to be one; its port is another one all the same."""
+    admin: bool = False
     issuer: str = "https://localhost:8443"
     algorithm: str = "ES256"
     lifetime: int = 300
@@ -76,13 +77,14 @@ class Deployment:
         self.server_authority.write(self.folder, "server-ca")
         self.server_authority.issue_server("localhost", "127.0.0.1").write(self.folder, "server")
         public = f'[listeners.public]\nbind = "127.0.0.1:0"\nurl = "{self.public}"\n' if self.public else ""
+        admin = '[listeners.admin]\nbind = "127.0.0.1:0"\n' if self.admin else ""
         head = f"""issuer = "{self.issuer}"
 [tls]
 certificate = "server.pem"
 private_key = "server-key.pem"
 [listeners.mtls]
 bind = "127.0.0.1:0"
-{public}
+{public}{admin}
 [storage]
 url = "sqlite:///test.db"
 encryption_key_file = "test.key"
@@ -138,6 +140,10 @@ class RunningServer:
     @property
     def public_url(self) -> str:
         return f"https://localhost:{self.ports['public']}"
+
+    @property
+    def admin_url(self) -> str:
+        return f"https://localhost:{self.ports['admin']}"
 
     @property
     def last_event(self) -> RequestEvent:
@@ -197,6 +203,7 @@ def running(deployment: Deployment) -> Iterator[RunningServer]:
                 node.credentials,
                 timeouts=settings.timeouts,
                 shutdown=box.stop,
+                on_handshake_failure=node.handshake_failed,
                 started=started.set,
             )
 

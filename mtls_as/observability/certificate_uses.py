@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,9 +42,17 @@ class CertificateUses:
     counted in `lost`, and the first loss of a row is logged.
     """
 
-    def __init__(self, store: CertificateUseStore, *, clock: Clock, max_pending: int = MAX_PENDING) -> None:
+    def __init__(
+        self,
+        store: CertificateUseStore,
+        *,
+        clock: Clock,
+        count_lost: Callable[[int], None] = lambda _count: None,
+        max_pending: int = MAX_PENDING,
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._count_lost = count_lost
         self._max_pending = max_pending
         self._pending: dict[tuple[str, str], _Pending] = {}
         self._prune_at = 0.0
@@ -137,8 +145,11 @@ class CertificateUses:
                 self._lose(pending.count)
 
     def _lose(self, count: int) -> None:
+        if not count:
+            return
         self.lost += count
-        if count and not self._is_losing:
+        self._count_lost(count)
+        if not self._is_losing:
             self._is_losing = True
             _diagnostics.error("uses of certificates are lost: more of them than memory is meant to hold")
 

@@ -44,6 +44,13 @@ class ClientRepository:
             rows = (await connection.execute(select(clients).order_by(clients.c.client_id))).all()
         return tuple(_client(row) for row in rows)
 
+    async def with_certificates(self, limit: int) -> tuple[Client, ...]:
+        """So many of the clients that registered certificates of their own."""
+        statement = select(clients).where(clients.c.registration.contains('"x5c"')).order_by(clients.c.client_id)
+        async with self._transactions.read() as connection:
+            rows = (await connection.execute(statement.limit(limit))).all()
+        return tuple(_client(row) for row in rows)
+
     async def replace(self, client: Client) -> None:
         """Store another registration under the same name. Raises `ClientNotFound`."""
         await self._update(client.client_id, _columns(client))

@@ -1,0 +1,43 @@
+"""The routes of the admin listener: health for orchestrators, metrics for Prometheus."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mtls_as.http.answers import Answer, json_answer
+from mtls_as.http.routes import ReadBody, Route
+from mtls_as.server.readiness import Readiness
+
+_CACHING: Final = {"Cache-Control": "no-store"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminEndpoints:
+    """What the routes call. `metrics` gives a content type and a body."""
+
+    readiness: Callable[[], Awaitable[Readiness]]
+    metrics: Callable[[], Awaitable[tuple[str, bytes]]]
+
+
+def admin_routes(endpoints: AdminEndpoints) -> tuple[Route, ...]:
+    """`/health/live`: the process answers. `/health/ready`: it can serve clients, else 503. `/metrics`."""
+
+    async def live(_scope: Mapping[str, Any], _read_body: ReadBody) -> Answer:
+        return json_answer({"live": True}, headers=_CACHING)
+
+    async def ready(_scope: Mapping[str, Any], _read_body: ReadBody) -> Answer:
+        readiness = await endpoints.readiness()
+        checks = {check.name: {"passed": check.passed, "detail": check.detail} for check in readiness.checks}
+        status = 200 if readiness.ready else 503
+        return json_answer({"ready": readiness.ready, "checks": checks}, status=status, headers=_CACHING)
+
+    async def metrics(_scope: Mapping[str, Any], _read_body: ReadBody) -> Answer:
+        content_type, body = await endpoints.metrics()
+        headers = {"Content-Type": content_type, "Content-Length": str(len(body)), **_CACHING}
+        return Answer(status=200, headers=headers, body=body)
+
+    return (
+        Route(method="GET", path="/health/live", endpoint=live),
+        Route(method="GET", path="/health/ready", endpoint=ready),
+        Route(method="GET", path="/metrics", endpoint=metrics),
+    )

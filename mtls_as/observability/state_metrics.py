@@ -1,0 +1,57 @@
+"""Metrics that are read off the state of the server when somebody asks."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from mtls_as.observability.expiries import Expiry
+from mtls_as.server.signing_keys import SigningKeys
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerState:
+    """What one worker knows at a time (epoch seconds)."""
+
+    at: float
+    signing_keys: SigningKeys
+    expiries: Sequence[Expiry]
+    clients_left_out: bool
+    """Whether more clients have certificates than `expiries` lists."""
+
+
+class StateCollector(Collector):
+    """Gauges of one state."""
+
+    def __init__(self, state: ServerState) -> None:
+        self._state = state
+
+    def collect(self) -> Iterator[Metric]:
+        """Every gauge, in a fixed order."""
+        yield self._certificates()
+        left_out = "1 if more clients have certificates than are listed; the most urgent ones are."
+        yield GaugeMetricFamily("mtls_as_clients_left_out", left_out, value=float(self._state.clients_left_out))
+        yield self._signing_keys()
+
+    def _certificates(self) -> Metric:
+        gauge = GaugeMetricFamily(
+            "mtls_as_certificate_seconds_left",
+            "Seconds until a certificate ends, negative afterwards; the soonest for each role, domain and client.",
+            labels=["role", "trust", "client_id"],
+        )
+        for expiry in self._state.expiries:
+            gauge.add_metric([expiry.role, expiry.trust, expiry.client_id], expiry.not_after - self._state.at)
+        return gauge
+
+    def _signing_keys(self) -> Metric:
+        gauge = GaugeMetricFamily(
+            "mtls_as_signing_key_age_seconds",
+            "Seconds since a published signing key was made.",
+            labels=["kid", "algorithm", "state"],
+        )
+        keys, at = self._state.signing_keys, self._state.at
+        for key in keys.keys:
+            if not key.is_gone(at):
+                gauge.add_metric([key.kid, key.algorithm, keys.state(key, at).value], at - key.created_at)
+        return gauge
