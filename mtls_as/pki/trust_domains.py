@@ -14,7 +14,9 @@ from mtls_as.pki.anchors import TrustConfigurationError, load_anchors
 from mtls_as.pki.path import Anchors, CertificateRefused, verify_path
 from mtls_as.pki.policy import ExtendedKeyUsage, PathPolicy
 from mtls_as.pki.presented import PresentedCertificate
-from mtls_as.pki.verdicts import VerdictCache, make_verdict
+from mtls_as.pki.revocation import DomainRevocation, Revocation
+from mtls_as.pki.revocation_policy import RevocationCheck, RevocationPolicy
+from mtls_as.pki.verdicts import Verdict, VerdictCache, make_verdict
 from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc5280_certificate import Certificate
 
@@ -31,6 +33,8 @@ class TrustDomainSettings:
     extended_key_usage: ExtendedKeyUsage = "clientAuth"
     minimum_key_strength: int = 112
     """Bits of security (NIST SP 800-57 part 1): 112 is RSA 2048, 128 is P-256."""
+    revocation: RevocationPolicy = field(default_factory=RevocationPolicy)
+    """By default nothing is checked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +47,15 @@ class TrustedCertificate:
     """DER, leaf first, anchor last."""
     valid_until: datetime
     """The earliest notAfter of the path."""
+    revocation: tuple[RevocationCheck, ...] = ()
+    """What is known of each certificate of the path but the anchor, leaf first; empty if the domain checks nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Domain:
     anchors: Anchors
     policy: PathPolicy
+    revocation: DomainRevocation | None
 
 
 class TrustDomains:
@@ -70,12 +77,15 @@ class TrustDomains:
         base: Path,
         generation: int = 1,
         at: datetime | None = None,
+        revocation: Revocation | None = None,
     ) -> Self:
         """Read and check every anchor of every domain. Raises `TrustConfigurationError`, and then nothing is loaded.
 
         Paths are relative to `base`. A reload passes the generation of the set in force plus one. `at`, by default now,
-        only decides which anchors are warned about.
+        only decides which anchors are warned about. `revocation` keeps what is known from one load to the next; without
+        it the revocation lists in files are read once, and nothing is fetched.
         """
+        revocation = revocation or Revocation(base=base)
         domains: dict[str, _Domain] = {}
         warnings: list[str] = []
         for domain in settings:
@@ -85,7 +95,9 @@ class TrustDomains:
                 extended_key_usage=domain.extended_key_usage, minimum_key_strength=domain.minimum_key_strength
             )
             loaded = load_anchors(domain.name, domain.anchors, base=base, policy=policy, at=at or datetime.now(UTC))
-            domains[domain.name] = _Domain(Anchors(loaded.authorities), policy)
+            anchors = Anchors(loaded.authorities)
+            state = revocation.domain(domain.name, domain.revocation, anchors.certificates)
+            domains[domain.name] = _Domain(anchors, policy, state)
             warnings += loaded.warnings
         return cls(domains, generation=generation, warnings=tuple(warnings))
 
@@ -105,6 +117,26 @@ class TrustDomains:
         `at` is the time of the request, with a time zone. Which client the certificate stands for is for the caller to
         decide next, by its subject (RFC 8705 §2.1).
         """
+        found, verdict = self._verify_path(presented, domain=domain, at=at)
+        return TrustedCertificate(
+            presented=presented,
+            domain=domain,
+            path=verdict.path,
+            valid_until=verdict.valid_until,
+            revocation=found.revocation.check(verdict.issued, at=at) if found.revocation else (),
+        )
+
+    async def verify_online(self, presented: PresentedCertificate, *, domain: str, at: datetime) -> TrustedCertificate:
+        """`verify`, which judges from memory; where that lacks an answer, after one bounded wait for it.
+
+        A path that is not valid asks nobody anything. Raises `CertificateRefused`.
+        """
+        found, verdict = self._verify_path(presented, domain=domain, at=at)
+        if found.revocation is not None:
+            await found.revocation.bring(verdict.issued, at=at)
+        return self.verify(presented, domain=domain, at=at)
+
+    def _verify_path(self, presented: PresentedCertificate, *, domain: str, at: datetime) -> tuple[_Domain, Verdict]:
         found = self._domains.get(domain)
         if found is None:
             raise CertificateRefused(Refusal.UNKNOWN_TRUST_DOMAIN, f"there is no trust domain '{domain}'")
@@ -113,6 +145,4 @@ class TrustDomains:
             path = verify_path(presented, anchors=found.anchors, policy=found.policy, at=at)
             verdict = make_verdict(path, at=at)
             self._verdicts.keep(presented.leaf, domain, verdict)
-        return TrustedCertificate(
-            presented=presented, domain=domain, path=verdict.path, valid_until=verdict.valid_until
-        )
+        return found, verdict

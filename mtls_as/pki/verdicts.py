@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from mtls_as.pki.revocation_policy import Issued, issued_certificates
 from mtls_as.rfc.rfc5280_certificate import Certificate
 
 MAX_VERDICTS: Final = 2048
@@ -22,6 +23,8 @@ class Verdict:
     valid_until: datetime
     """The earliest notAfter of the path."""
     verified_at: datetime
+    issued: tuple[Issued, ...] = field(default=(), repr=False)
+    """Whose revocation is to be checked; not decided here, since lists change while the path stays valid."""
 
     def holds(self, at: datetime) -> bool:
         """Whether it still speaks for that time: within every validity of the path, and not too old."""
@@ -36,6 +39,7 @@ def make_verdict(path: tuple[Certificate, ...], *, at: datetime) -> Verdict:
         valid_from=max(certificate.not_before for certificate in path),
         valid_until=min(certificate.not_after for certificate in path),
         verified_at=at,
+        issued=issued_certificates(path),
     )
 
 

@@ -53,6 +53,8 @@ class Refusal(StrEnum):
     WEAK_KEY = "weak_key"
     WEAK_SIGNATURE = "weak_signature"
     PATH_INVALID = "path_invalid"
+    CERTIFICATE_REVOKED = "certificate_revoked"
+    REVOCATION_UNKNOWN = "revocation_unknown"
     UNKNOWN_TRUST_DOMAIN = "unknown_trust_domain"
 
     # The grant (RFC 6749 §4, RFC 8707)

@@ -11,7 +11,7 @@ from mtls_as.rfc.rfc7591_client_metadata import TlsClientAuth
 from mtls_as.rfc.rfc8705_mtls import match_subject
 
 
-def verify_subject(
+async def verify_subject(
     authentication: TlsClientAuth,
     certificate: PresentedCertificate,
     *,
@@ -21,7 +21,7 @@ def verify_subject(
 ) -> None:
     """Verify the path in the trust domain `trust`, then the leaf's subject. Raises `OAuthError` `invalid_client`."""
     try:
-        trusted = trust_domains.verify(certificate, domain=trust, at=datetime.fromtimestamp(at, UTC))
+        trusted = await trust_domains.verify_online(certificate, domain=trust, at=datetime.fromtimestamp(at, UTC))
     except CertificateRefused as error:
         raise OAuthError(ErrorCode.INVALID_CLIENT, error.refusal, error.detail) from None
     mismatch = match_subject(authentication.subject, trusted.presented.leaf)
