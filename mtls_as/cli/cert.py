@@ -14,9 +14,7 @@ from mtls_as.cli.output import say, say_json
 
 if TYPE_CHECKING:
     from mtls_as.cli.judgement import Verdict
-    from mtls_as.config import Settings
     from mtls_as.rfc.rfc5280_certificate import Certificate
-    from mtls_as.server.clients import Client
 
 _LABEL_WIDTH = 20
 
@@ -73,6 +71,7 @@ def _has_configuration(ctx: click.Context, config: Path, client_id: str | None) 
 
 
 async def _judge(config: Path, chain: "Sequence[Certificate]", client_id: str | None, *, at: float) -> "list[Verdict]":
+    from mtls_as.cli.client import all_clients
     from mtls_as.cli.judgement import judge
     from mtls_as.config import load_settings
     from mtls_as.pki.presented import present
@@ -83,20 +82,13 @@ async def _judge(config: Path, chain: "Sequence[Certificate]", client_id: str | 
     trust = TrustDomains.load(settings.trust_domains, base=settings.folder)
     federation = Federation(settings.spiffe_domains, clock=lambda: at, keeps_copies=False)
     await federation.refresh()
-    clients = await _clients(settings)
+    clients = await all_clients(settings)
     if client_id is not None:
         clients = [client for client in clients if client.client_id == client_id]
         if not clients:
             raise click.ClickException(f"there is no client {client_id}, neither in {config} nor in the database")
     presented = present([certificate.der for certificate in chain])
     return await judge(clients, presented, trust=trust, spiffe=federation, issuer=settings.issuer, at=at)
-
-
-async def _clients(settings: "Settings") -> "list[Client]":
-    from mtls_as.cli.stored import opened_storage
-
-    async with opened_storage(settings) as storage:
-        return [*settings.clients, *await storage.clients.list()]
 
 
 def _verdict_members(verdict: "Verdict") -> dict[str, object]:
@@ -130,6 +122,8 @@ def _say_facts(facts: Mapping[str, Any]) -> None:
     _say_field("valid", f"{facts['not_before']} to {facts['not_after']} ({left})")
     for name in facts["subject_alternative_names"]:
         _say_field("alternative name", f"{name['type']}: {name['value']}")
+    if facts["spiffe"] is not None:
+        _say_field("SPIFFE ID", facts["spiffe"].get("spiffe_id") or f"none: {facts['spiffe']['problem']}")
     _say_field("key", f"{facts['key']} ({facts['key_strength']} bits of security)")
     _say_field("key usage", _usages(facts["key_usage"]))
     _say_field("extended key usage", _usages(facts["extended_key_usage"]))
@@ -158,9 +152,19 @@ def _say_registration(facts: Mapping[str, Any], file: Path) -> None:
         for line in facts["registrations"]:
             for name, text in line.items():
                 say(f"  {toml_assignment(name, text)}")
+        _say_spiffe_registration(facts)
     else:
         say()
         say("It has no name that could be registered.")
+
+
+def _say_spiffe_registration(facts: Mapping[str, Any]) -> None:
+    from mtls_as.cli.certificate_facts import toml_assignment
+
+    if facts["spiffe"] is not None and "spiffe_id" in facts["spiffe"]:
+        say("or, for the workload with this X.509-SVID, both of these and no trust:")
+        say('  token_endpoint_auth_method = "spiffe_x509"')
+        say(f"  {toml_assignment('spiffe_id', facts['spiffe']['spiffe_id'])}")
 
 
 def _say_verdicts(verdicts: "Sequence[Verdict]") -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from mtls_as.cli.options import config_option
-from mtls_as.cli.output import say
+from mtls_as.cli.output import printable, say
 
 
 @click.command(short_help="Run the authorization server.")
@@ -37,6 +37,10 @@ def check_config(config: Path) -> None:
     """
     from mtls_as import wiring
     from mtls_as.config import load_settings
+    from mtls_as.pki.trust_domains import TrustDomains
 
-    asyncio.run(wiring.check(load_settings(config)))
+    settings = load_settings(config)
+    asyncio.run(wiring.check(settings))
+    for warning in TrustDomains.load(settings.trust_domains, base=settings.folder).warnings:
+        click.echo(f"mtls-as: warning: {printable(warning)}", err=True)
     say(f"{config} is good.")

@@ -1,6 +1,7 @@
 """Foreseeable errors are lines that name what is wrong, never tracebacks."""
 
 import sqlite3
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -79,12 +80,21 @@ def test_a_key_of_another_certificate_is_named(workplace: Workplace) -> None:
 
 
 def test_an_expired_server_certificate_is_named(workplace: Workplace) -> None:
-    from datetime import UTC, datetime, timedelta
-
     past = datetime.now(UTC) - timedelta(days=2)
     identity = Authority.create("CA").issue(not_before=past, not_after=past + timedelta(days=1))
     identity.write(workplace.folder / "certs", "server")
     assert "server.pem: the certificate expired" in workplace.fail("check-config")
+
+
+def test_an_expired_anchor_is_a_warning(workplace: Workplace) -> None:
+    """A partner's domain must not keep the server from starting; its operator should know all the same."""
+    past = datetime.now(UTC) - timedelta(days=2)
+    expired = Authority.create("Old CA", not_before=past, not_after=past + timedelta(days=1))
+    (workplace.folder / "certs" / "ca.pem").write_text(expired.pem)
+    result = workplace.run("check-config")
+    assert (result.exit_code, result.stdout) == (0, "config.toml is good.\n")
+    assert result.stderr.startswith("mtls-as: warning: trust domain 'default'")
+    assert "Old CA" in result.stderr
 
 
 def test_a_storage_key_that_others_may_read_is_refused(workplace: Workplace) -> None:
