@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from mtls_as.rfc.rfc5280_certificate import Certificate, DNSName, EmailName, GeneralName, IPName, OtherName, URIName
 from mtls_as.rfc.rfc7517_jwk import JWKError, PublicKey, public_jwk
 from mtls_as.rfc.rfc8705_mtls import registration_lines, x5t_s256
+from mtls_as.rfc.spiffe_x509_svid import X509SVIDError, read_x509_svid
 
 _DAY_SECONDS: Final = 86_400
 # RFC 5280 §4.2.1.12
@@ -48,6 +49,7 @@ def certificate_facts(certificate: Certificate, *, at: datetime) -> dict[str, ob
         "signature_hash": certificate.signature_hash,
         "x5t#S256": x5t_s256(certificate.der),
         "sha256": certificate.sha256.hex(),
+        "spiffe": _spiffe_facts(certificate),
         "registrations": [{kind.value: text} for kind, text in registration_lines(certificate)],
         "jwks": registered_keys(certificate) if is_self_issued(certificate) else None,
     }
@@ -97,6 +99,17 @@ def _toml_string(text: str) -> str:
     """A basic string: JSON's escapes, and `\\U` for what JSON would leave as it is and nobody could see."""
     quoted = json.dumps(text, ensure_ascii=False)
     return "".join(c if c.isprintable() else f"\\U{ord(c):08X}" for c in quoted)
+
+
+def _spiffe_facts(certificate: Certificate) -> dict[str, str] | None:
+    """The SPIFFE ID, or what keeps it from being one; None for a certificate that does not name a workload at all."""
+    names = certificate.subject_alternative_names
+    if not any(isinstance(name, URIName) and name.value.lower().startswith("spiffe:") for name in names):
+        return None
+    try:
+        return {"spiffe_id": str(read_x509_svid(certificate))}
+    except X509SVIDError as error:
+        return {"problem": str(error)}
 
 
 def _san(name: GeneralName) -> dict[str, str]:

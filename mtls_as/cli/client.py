@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _CERTIFICATE_METHOD = "self_signed_tls_client_auth"
 _SUBJECT_METHOD = "tls_client_auth"
+_SPIFFE_METHODS = {False: "spiffe_x509", True: "spiffe_jwt"}
 
 
 @click.group()
@@ -42,6 +43,8 @@ def client() -> None:
 )
 @click.option("--jwks", type=click.Path(path_type=Path), metavar="FILE", help="Or the keys of a JWK Set.")
 @click.option("--jwks-uri", metavar="URL", help="Or the place where the client publishes its JWK Set.")
+@click.option("--spiffe-id", metavar="ID", help="Or a SPIFFE ID, with /* at its end all workloads below a path.")
+@click.option("--spiffe-jwt", is_flag=True, help="With --spiffe-id: it sends JWT-SVIDs, not X.509-SVIDs.")
 @click.option("--scope", metavar="SCOPES", help="What it may ask for, separated by spaces.")
 @click.option("--name", "client_name", metavar="TEXT", help="A name for people.")
 @click.option("--access-token-lifetime", type=int, metavar="SECONDS", help="Instead of the server's own.")
@@ -55,7 +58,7 @@ def client() -> None:
 @config_option
 @json_option
 def add(config: Path, metadata: Path | None, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - click's options, by name
-    """Register a client. It has exactly one identity: one subject, one certificate, or one set of keys.
+    """Register a client. It has exactly one identity: one subject, one certificate, one set of keys, or one SPIFFE ID.
 
     \b
     Examples:
@@ -72,7 +75,9 @@ def add(config: Path, metadata: Path | None, *, as_json: bool, **options: Any) -
     if "client_id" not in members:
         raise click.UsageError("Missing option '--client-id'.")
     if "token_endpoint_auth_method" not in members:
-        raise click.UsageError("How is the client known? Give one --subject-dn, --san-…, --certificate or --jwks….")
+        raise click.UsageError(
+            "How is the client known? Give one --subject-dn, --san-…, --certificate, --jwks… or --spiffe-id."
+        )
     new = parse_client(members, ClientSource.STORAGE)
     problems = settings.find_client_problems(new)
     if problems:
@@ -233,6 +238,11 @@ def _members_of_options(options: Mapping[str, Any]) -> dict[str, object]:
         members["jwks"] = read_json(given.pop("jwks"))
     if "certificate" in given:
         members["jwks"] = _keys_of_certificate(given.pop("certificate"))
+    sends_jwt = given.pop("spiffe_jwt", False)
+    if sends_jwt and "spiffe_id" not in given:
+        raise click.UsageError("--spiffe-jwt goes with --spiffe-id.")
+    if "spiffe_id" in given:
+        members.setdefault("token_endpoint_auth_method", _SPIFFE_METHODS[sends_jwt])
     if given.pop("bearer", False):
         members["tls_client_certificate_bound_access_tokens"] = False
     if "jwks" in members or "jwks_uri" in given:
@@ -263,6 +273,8 @@ def _identity(members: Mapping[str, Any]) -> str:
             return f"{name.removeprefix('tls_client_auth_')} {value}"
     if "jwks_uri" in members:
         return str(members["jwks_uri"])
+    if "spiffe_id" in members:
+        return str(members["spiffe_id"])
     count = len(members["jwks"]["keys"])
     return "1 registered key" if count == 1 else f"{count} registered keys"
 

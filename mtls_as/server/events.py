@@ -32,6 +32,8 @@ class RequestEvent:
     """That certificate, once it has authenticated the client."""
     trust: str | None = None
     """The trust domain that vouched for it."""
+    spiffe_id: str | None = None
+    """The workload that the client proved to be, of those that it may be."""
     grant_type: str | None = None
     scope: str | None = None
     resource: str | None = None

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from mtls_as.pki.presented import PresentedCertificate
 from mtls_as.rfc.rfc6749_framework import Form
+from mtls_as.rfc.rfc7591_client_metadata import SPIFFE_JWT
 from mtls_as.rfc.spiffe_id import SpiffeID
 from mtls_as.server.clients import Client
 
@@ -31,3 +32,13 @@ class AuthenticatedClient:
     """The one on the connection, whatever part it played: it binds the token (RFC 8705 §3)."""
     spiffe_id: SpiffeID | None = None
     """The workload, where the method proves one; a client may be many (draft-ietf-oauth-spiffe-client-auth-02 §5.1)."""
+
+    @property
+    def proof(self) -> PresentedCertificate | None:
+        """The certificate, if it proved who the client is; beside an assertion it only binds the token."""
+        return None if self.method == SPIFFE_JWT else self.certificate
+
+    @property
+    def vouching_domain(self) -> str | None:
+        """The trust domain that vouched for the client, with `spiffe://` before it for one of SPIFFE."""
+        return self.client.trust if self.spiffe_id is None else f"spiffe://{self.spiffe_id.trust_domain}"

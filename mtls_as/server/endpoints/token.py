@@ -50,8 +50,9 @@ class TokenEndpoint:
         )
         event.client_id = authenticated.client.client_id
         event.authentication_method = authenticated.method
-        event.trust = authenticated.client.trust
-        event.certificate = authenticated.certificate.leaf if authenticated.certificate else None
+        event.trust = authenticated.vouching_domain
+        event.certificate = authenticated.proof.leaf if authenticated.proof else None
+        event.spiffe_id = str(authenticated.spiffe_id) if authenticated.spiffe_id else None
         grant = self._grant(grant_type, authenticated)  # (3)
         authorization = grant.authorize(authenticated, form)  # (4)
         issued = self.issuer.issue(authenticated, authorization, at=request.at)  # (5)
