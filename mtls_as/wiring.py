@@ -46,7 +46,7 @@ from mtls_as.server.revocation_fetcher import RevocationFetcher
 from mtls_as.server.signing_keys import SigningKeys
 from mtls_as.server.spiffe_federation import Federation
 from mtls_as.storage import Storage, open_storage, read_encryption_key
-from mtls_as.tls import Listener, ServerCredentials, bind_listeners, serve_listeners
+from mtls_as.tls import Listener, ServerCredentials, bind_listeners, serve_listeners, settle_memory
 from mtls_as.tls.listeners import ASGIApplication
 
 CHANGE_POLL_SECONDS: Final = 1.0
@@ -327,6 +327,7 @@ async def _serve_node(settings: Settings, sockets: list[socket]) -> None:
                 shutdown=shutdown,
                 reload=node.reload_credentials,
                 on_handshake_failure=node.handshake_failed,
+                started=settle_memory,
             )
         finally:
             for task in following:
