@@ -1,4 +1,6 @@
-"""RFC 7517, JSON Web Keys and sets of them, with RFC 7518 §6 and RFC 8037 §2 (key types) and RFC 7638 (thumbprints).
+"""RFC 7517, JSON Web Keys and sets of them, with their types and thumbprints.
+
+The types are those of RFC 7518 §6, RFC 8037 §2 and, experimental, RFC 9964 §3; thumbprints are those of RFC 7638.
 
 Only public, asymmetric keys exist here: a set with a private or symmetric member in it is an error as a whole, since
 whoever published it has lost that key.
@@ -17,8 +19,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from mtls_as.rfc.rfc4648_base64url import decode_base64, decode_base64url, encode_base64url
 from mtls_as.rfc.rfc5280_certificate import CertificateError, parse_certificate
+from mtls_as.rfc.rfc9964_ml_dsa import MLDSAPublicKey, algorithm_of, parse_public_key
 
-PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
+PublicKey = (
+    ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey | MLDSAPublicKey
+)
 
 MAX_KEYS: Final = 100
 MAX_X5C: Final = 10
@@ -112,7 +117,7 @@ def thumbprint(public_key: PublicKey) -> str:
 
 
 def _members(key: PublicKey) -> dict[str, str]:
-    """The required members of the key's type: what a thumbprint covers (RFC 7638 §3.2, RFC 8037 §2)."""
+    """The required members of the key's type: what a thumbprint covers (RFC 7638 §3.2, RFC 8037 §2, RFC 9964 §6)."""
     match key:
         case ec.EllipticCurvePublicKey() if key.curve.name in _CURVE_NAMES:
             point = key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
@@ -126,6 +131,8 @@ def _members(key: PublicKey) -> dict[str, str]:
             return {"kty": "OKP", "crv": "Ed25519", "x": encode_base64url(key.public_bytes_raw())}
         case ed448.Ed448PublicKey():
             return {"kty": "OKP", "crv": "Ed448", "x": encode_base64url(key.public_bytes_raw())}
+        case _ if isinstance(key, MLDSAPublicKey):
+            return {"kty": "AKP", "alg": algorithm_of(key), "pub": encode_base64url(key.public_bytes_raw())}
     raise JWKError("a key of this kind has no JWK here")
 
 
@@ -161,6 +168,8 @@ def _parse_key(entry: dict[str, object]) -> PublicKey:
             return ed25519.Ed25519PublicKey.from_public_bytes(_octets(entry, "x", 32))
         case "OKP", "Ed448":
             return ed448.Ed448PublicKey.from_public_bytes(_octets(entry, "x", 57))
+        case "AKP", _:
+            return parse_public_key(entry.get("alg"), _octets(entry, "pub", None))
     raise _UnusableKeyError
 
 

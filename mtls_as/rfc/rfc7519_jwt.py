@@ -7,11 +7,11 @@ a header, no critical extension.
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NoReturn
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import Algorithm, ECAlgorithm, OKPAlgorithm, RSAPSSAlgorithm
@@ -19,19 +19,54 @@ from jwt.algorithms import Algorithm, ECAlgorithm, OKPAlgorithm, RSAPSSAlgorithm
 from mtls_as.rfc.rfc4648_base64url import Base64URLError, decode_base64url, encode_base64url
 from mtls_as.rfc.rfc7517_jwk import JWK, MIN_RSA_BITS, JWKSet, PublicKey
 from mtls_as.rfc.rfc8259_json import JSONError, parse_json
+from mtls_as.rfc.rfc9964_ml_dsa import (
+    ML_DSA_ALGORITHMS,
+    MLDSAPrivateKey,
+    MLDSAPublicKey,
+    algorithm_of,
+)
+from mtls_as.rfc.rfc9964_ml_dsa import verify as verify_ml_dsa
 
-PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | MLDSAPrivateKey
 
 ALGORITHMS: Final = ("ES256", "PS256", "EdDSA")
+"""What is used unless somebody asks for more."""
+EXPERIMENTAL_ALGORITHMS: Final = ML_DSA_ALGORITHMS
+"""Post-quantum signatures (RFC 9964): allowed where they are named, and in no default."""
+SUPPORTED_ALGORITHMS: Final = ALGORITHMS + EXPERIMENTAL_ALGORITHMS
 MAX_TOKEN_LENGTH: Final = 16 * 1024
 MAX_HEADER_LENGTH: Final = 1024
 
 _SHAPE: Final = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
+
+
+class _MLDSAAlgorithm(Algorithm):
+    """What PyJWT lacks: ML-DSA with an empty context (RFC 9964 §5)."""
+
+    def prepare_key(self, key: object) -> object:
+        return key
+
+    def sign(self, msg: bytes, key: MLDSAPrivateKey) -> bytes:
+        return key.sign(msg)
+
+    def verify(self, msg: bytes, key: MLDSAPublicKey, sig: bytes) -> bool:
+        return verify_ml_dsa(key, sig, msg)
+
+    @staticmethod
+    def to_jwk(key_obj: object, as_dict: bool = False) -> NoReturn:  # noqa: FBT001, FBT002 # PyJWT's own signature
+        raise NotImplementedError("rfc7517_jwk writes keys")
+
+    @staticmethod
+    def from_jwk(jwk: object) -> NoReturn:
+        raise NotImplementedError("rfc7517_jwk reads keys")
+
+
 _IMPLEMENTATIONS: Final[Mapping[str, Algorithm]] = MappingProxyType(
     {
         "ES256": ECAlgorithm(ECAlgorithm.SHA256),
         "PS256": RSAPSSAlgorithm(RSAPSSAlgorithm.SHA256),
         "EdDSA": OKPAlgorithm(),
+        **dict.fromkeys(ML_DSA_ALGORITHMS, _MLDSAAlgorithm()),
     }
 )
 # Keys and URLs that a token names itself would let it choose who vouches for it (RFC 8725 §3.10); `crit` demands
@@ -78,17 +113,46 @@ class _Header:
 def sign(claims: Mapping[str, object], *, type: str, kid: str, algorithm: str, private_key: PrivateKey) -> str:  # noqa: A002 # the header's own name
     """Sign claims as a compact JWT whose header holds `alg`, `typ` and `kid` alone (RFC 7519 §7.1).
 
-    Raises `JWTError` for a key that does not fit the algorithm, and for a token longer than `verify` accepts.
+    Raises `JWTError` for a key that does not fit the algorithm, and for a token longer than `verify` accepts. A signer
+    of another kind goes the same way in steps: `signing_input`, a signature over it, `assemble`.
     """
-    if algorithm not in ALGORITHMS or not _fits(algorithm, private_key.public_key()):
+    message = signing_input(claims, type=type, kid=kid, algorithm=algorithm)
+    return assemble(message, signing_function(algorithm, private_key)(message))
+
+
+def signing_input(claims: Mapping[str, object], *, type: str, kid: str, algorithm: str) -> bytes:  # noqa: A002 # the header's own name
+    """What is to be signed (RFC 7515 §5.1). Raises `JWTError` for a header longer than `verify` accepts."""
+    return f"{_header_segment(type, kid, algorithm)}.{_segment(claims)}".encode("ascii")
+
+
+def signing_function(algorithm: str, private_key: PrivateKey) -> Callable[[bytes], bytes]:
+    """What makes signatures in the form of RFC 7518 §3. Raises `JWTError` for a key that does not fit the algorithm."""
+    if not fits(algorithm, private_key.public_key()):
         raise JWTError(f"the key does not fit the algorithm {_quote(algorithm)}")
-    header = _segment({"alg": algorithm, "typ": type, "kid": kid})
-    signing_input = f"{header}.{_segment(claims)}"
-    signature: bytes = _IMPLEMENTATIONS[algorithm].sign(signing_input.encode("ascii"), private_key)
-    token = f"{signing_input}.{encode_base64url(signature)}"
-    if len(token) > MAX_TOKEN_LENGTH or len(header) > MAX_HEADER_LENGTH:
+    implementation = _IMPLEMENTATIONS[algorithm]
+    return lambda message: implementation.sign(message, private_key)
+
+
+def is_signature(message: bytes, signature: bytes, *, algorithm: str, public_key: PublicKey) -> bool:
+    """Whether this key made this signature of the message with this algorithm."""
+    return fits(algorithm, public_key) and _IMPLEMENTATIONS[algorithm].verify(message, public_key, signature)
+
+
+def assemble(message: bytes, signature: bytes) -> str:
+    """The token of a signing input and its signature. Raises `JWTError` for one longer than `verify` accepts."""
+    token = f"{message.decode('ascii')}.{encode_base64url(signature)}"
+    if len(token) > MAX_TOKEN_LENGTH:
         raise JWTError("the token would be too long")
     return token
+
+
+@lru_cache(maxsize=64)
+def _header_segment(type: str, kid: str, algorithm: str) -> str:  # noqa: A002 # the header's own name
+    """One for all tokens of a key, so that in the steady state it is made once."""
+    header = _segment({"alg": algorithm, "typ": type, "kid": kid})
+    if len(header) > MAX_HEADER_LENGTH:
+        raise JWTError("the header would be too long")
+    return header
 
 
 def verify(
@@ -114,7 +178,7 @@ def verify(
 
     # (2) a header without surprises
     header = _parse_header(encoded_header)
-    if header.algorithm not in ALGORITHMS or header.algorithm not in algorithms:
+    if header.algorithm not in _IMPLEMENTATIONS or header.algorithm not in algorithms:
         raise MalformedJWTError(f"the algorithm {_quote(header.algorithm)} is not allowed")
     allowed = type if isinstance(type, tuple) else (type,)
     if header.type not in allowed:
@@ -177,11 +241,11 @@ def _parse_object(segment: str, name: str) -> dict[str, object]:
 
 
 def _check_key(key: JWK, algorithm: str) -> None:
-    if key.use not in (None, "sig") or key.algorithm not in (None, algorithm) or not _fits(algorithm, key.public_key):
+    if key.use not in (None, "sig") or key.algorithm not in (None, algorithm) or not fits(algorithm, key.public_key):
         raise MalformedJWTError(f"the key {_quote(str(key.kid))} is not for {algorithm} signatures")
 
 
-def _fits(algorithm: str, key: PublicKey) -> bool:
+def fits(algorithm: str, key: PublicKey) -> bool:
     """Whether the key is of the algorithm's own kind (RFC 8725 §3.1): the token never decides how a key is used."""
     match algorithm:
         case "ES256":
@@ -190,6 +254,8 @@ def _fits(algorithm: str, key: PublicKey) -> bool:
             return isinstance(key, rsa.RSAPublicKey) and key.key_size >= MIN_RSA_BITS  # RFC 7518 §3.5
         case "EdDSA":
             return isinstance(key, ed25519.Ed25519PublicKey)  # RFC 8037 §3.1; Ed448 is left out
+        case _ if algorithm in ML_DSA_ALGORITHMS:
+            return isinstance(key, MLDSAPublicKey) and algorithm_of(key) == algorithm  # RFC 9964 §3
     return False
 
 
