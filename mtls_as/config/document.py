@@ -7,10 +7,15 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct, field
 
+from mtls_as.pki.pins import PIN_PREFIX, PinError, Pins
+from mtls_as.rfc.member_reader import did_you_mean
 from mtls_as.rfc.rfc3986_uri import is_http_url, is_https_url
+from mtls_as.rfc.rfc5280_policies import ANY_POLICY
+from mtls_as.rfc.rfc5280_signature import SIGNATURE_ALGORITHMS
 from mtls_as.rfc.rfc6749_framework import parse_scope
 from mtls_as.rfc.rfc8707_resource import ResourceError, parse_resource
 from mtls_as.rfc.spiffe_id import SpiffeIDError, parse_spiffe_id, trust_domain_problem
+from mtls_as.rfc.x690_der import is_object_identifier
 
 SQLITE_PREFIX = "sqlite:///"
 
@@ -76,10 +81,31 @@ def check_domain_name(text: str) -> str | None:
 
 
 def check_anchor(text: str) -> str | None:
-    """A trust anchor: a PEM file, or a glob of such files."""
-    if text.startswith("sha256:"):
-        return "pins are not supported yet: name the certificate's file"
-    return check_not_empty(text)
+    """A trust anchor: a PEM file, a glob of such files, or a pin."""
+    return check_pin(text) if text.startswith(PIN_PREFIX) else check_not_empty(text)
+
+
+def check_pin(text: str) -> str | None:
+    """A pin of a certificate or of a public key."""
+    try:
+        Pins.of([text])
+    except PinError as error:
+        return str(error)
+    return None
+
+
+def check_signature_algorithm(text: str) -> str | None:
+    """What may sign a certificate."""
+    if text in SIGNATURE_ALGORITHMS:
+        return None
+    return "must be one of " + ", ".join(SIGNATURE_ALGORITHMS) + did_you_mean(text, SIGNATURE_ALGORITHMS)
+
+
+def check_policy(text: str) -> str | None:
+    """A certificate policy (RFC 5280 §4.2.1.4)."""
+    if text == ANY_POLICY:
+        return "is anyPolicy, which requires nothing"
+    return None if is_object_identifier(text) else "must be an object identifier in digits, such as 1.3.6.1.4.1.99999.1"
 
 
 def check_crl(text: str) -> str | None:
@@ -174,6 +200,9 @@ class TrustTable(_Table, frozen=True):
     anchors: Annotated[list[Annotated[str, check_anchor]], Meta(min_length=1)]
     extended_key_usage: Literal["clientAuth", "any"] = "clientAuth"
     minimum_key_strength: Annotated[int, Meta(ge=112, le=256)] = 112
+    signature_algorithms: list[Annotated[str, check_signature_algorithm]] = field(default_factory=list)
+    required_issuer: list[Annotated[str, check_pin]] = field(default_factory=list)
+    required_policy: list[Annotated[str, check_policy]] = field(default_factory=list)
     crl: list[Annotated[str, check_crl]] = field(default_factory=list)
     ocsp: Annotated[str, check_signed_url] | None = None
     revocation: Literal["closed", "open"] = "closed"

@@ -176,6 +176,9 @@ def _trust_domain(name: str, table: TrustTable) -> TrustDomainSettings:
         anchors=tuple(table.anchors),
         extended_key_usage=table.extended_key_usage,
         minimum_key_strength=table.minimum_key_strength,
+        signature_algorithms=tuple(table.signature_algorithms),
+        required_issuer=tuple(table.required_issuer),
+        required_policy=tuple(table.required_policy),
         revocation=RevocationPolicy(
             lists=tuple(table.crl),
             responder=table.ocsp,

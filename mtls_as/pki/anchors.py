@@ -1,4 +1,4 @@
-"""Trust anchors from PEM files: found, read and checked before any of them counts."""
+"""Trust anchors from PEM files and pins: found, read and checked before any of them counts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,8 @@ from typing import Final
 
 from mtls_as.pki import openssl
 from mtls_as.pki.path import PathCertificate, describe
-from mtls_as.pki.policy import PathPolicy
+from mtls_as.pki.pins import PIN_PREFIX, PinError, Pins
+from mtls_as.pki.policy import PathPolicy, find_authority_problem
 from mtls_as.rfc.rfc5280_certificate import Certificate, CertificateError, parse_pem_certificates
 
 _GLOB: Final = frozenset("*?[")
@@ -23,20 +24,24 @@ class LoadedAnchors:
     """The anchors of one domain, each once, with what an operator should know about them."""
 
     authorities: tuple[PathCertificate, ...]
+    pins: Pins
     warnings: tuple[str, ...]
 
 
 def load_anchors(
     domain: str, patterns: Sequence[str], *, base: Path, policy: PathPolicy, at: datetime
 ) -> LoadedAnchors:
-    """Load the anchors of a domain from paths or globs, relative to `base`. Raises `TrustConfigurationError`.
+    """Load the anchors of a domain from paths, globs (relative to `base`) or pins. Raises `TrustConfigurationError`.
 
     Every file must hold certificates of CAs and nothing else. One that has expired, or that the policy rules out, is
-    loaded with a warning: during a roll-over such anchors stand beside good ones.
+    loaded with a warning: during a roll-over such anchors stand beside good ones. What a pin names is looked at when a
+    client sends it.
     """
     authorities: dict[bytes, PathCertificate] = {}
     warnings: list[str] = []
-    for path in [path for pattern in patterns for path in _find(domain, pattern, base)]:
+    pins = _pins(domain, [pattern for pattern in patterns if pattern.startswith(PIN_PREFIX)])
+    files = [pattern for pattern in patterns if not pattern.startswith(PIN_PREFIX)]
+    for path in [path for pattern in files for path in _find_some(domain, pattern, base)]:
         for certificate in _read(domain, path):
             if certificate.sha256 in authorities:
                 continue
@@ -44,19 +49,35 @@ def load_anchors(
             problem = _shortcoming(certificate, policy, at)
             if problem:
                 warnings.append(f"trust domain '{domain}': {path}: anchor '{describe(certificate)}' {problem}")
-    if not authorities:
+    if not authorities and not pins:
         raise TrustConfigurationError(f"trust domain '{domain}': it has no anchors")
-    return LoadedAnchors(tuple(authorities.values()), tuple(warnings))
+    return LoadedAnchors(tuple(authorities.values()), pins, tuple(warnings))
 
 
-def _find(domain: str, pattern: str, base: Path) -> list[Path]:
+def anchor_files(patterns: Sequence[str], *, base: Path) -> list[Path]:
+    """The files that anchors are read from, for who watches them: whatever globs find now, and paths, there or not."""
+    return [path for pattern in patterns if not pattern.startswith(PIN_PREFIX) for path in _find(pattern, base)]
+
+
+def _pins(domain: str, texts: Sequence[str]) -> Pins:
+    try:
+        return Pins.of(texts)
+    except PinError as error:
+        raise TrustConfigurationError(f"trust domain '{domain}': {error}") from None
+
+
+def _find_some(domain: str, pattern: str, base: Path) -> list[Path]:
+    found = _find(pattern, base)
+    if not found:
+        raise TrustConfigurationError(f"trust domain '{domain}': {base / pattern}: no file matches")
+    return found
+
+
+def _find(pattern: str, base: Path) -> list[Path]:
     if not _GLOB.intersection(pattern):
         return [base / pattern]
     root = Path(Path(pattern).anchor or base)
-    found = sorted(path for path in root.glob(pattern.lstrip("/")) if path.is_file())
-    if not found:
-        raise TrustConfigurationError(f"trust domain '{domain}': {root / pattern}: no file matches")
-    return found
+    return sorted(path for path in root.glob(pattern.lstrip("/")) if path.is_file())
 
 
 def _read(domain: str, path: Path) -> tuple[Certificate, ...]:
@@ -70,10 +91,9 @@ def _read(domain: str, path: Path) -> tuple[Certificate, ...]:
 
 def _check(domain: str, path: Path, certificate: Certificate) -> PathCertificate:
     place = f"trust domain '{domain}': {path}: '{describe(certificate)}'"
-    if not certificate.is_ca:
-        raise TrustConfigurationError(f"{place} is not the certificate of a CA: only CAs can be anchors")
-    if certificate.key_usages is not None and "keyCertSign" not in certificate.key_usages:
-        raise TrustConfigurationError(f"{place} may not sign certificates: its key usage lacks keyCertSign")
+    problem = find_authority_problem(certificate)
+    if problem:
+        raise TrustConfigurationError(f"{place} {problem}")
     loaded = openssl.load(certificate)
     if loaded is None:
         raise TrustConfigurationError(f"{place} cannot be read by OpenSSL")

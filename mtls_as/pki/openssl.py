@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
 
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from OpenSSL import crypto
 
 from mtls_as.pki.refused import PathError
@@ -53,6 +54,16 @@ def load(certificate: Certificate) -> crypto.X509 | None:
         return crypto.load_certificate(crypto.FILETYPE_ASN1, certificate.der)
     except crypto.Error:
         return None
+
+
+def is_self_signed(certificate: crypto.X509) -> bool:
+    """Whether the key in a certificate made the certificate's own signature, and it names itself as its issuer."""
+    try:
+        parsed = certificate.to_cryptography()
+        parsed.verify_directly_issued_by(parsed)
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+        return False
+    return True
 
 
 def judge(path: Sequence[crypto.X509], *, at: datetime) -> None:

@@ -13,7 +13,8 @@ from typing import Final
 from OpenSSL import crypto
 
 from mtls_as.pki import openssl
-from mtls_as.pki.policy import PathPolicy
+from mtls_as.pki.pins import Pins
+from mtls_as.pki.policy import PathPolicy, find_authority_problem, has_strong_signature
 from mtls_as.pki.presented import PresentedCertificate
 from mtls_as.pki.refused import CertificateRefused, PathError
 from mtls_as.rfc.refusal import Refusal
@@ -40,15 +41,29 @@ class PathCertificate:
 
 
 class Anchors:
-    """The trust anchors of one domain, found by their subject."""
+    """The trust anchors of one domain, found by their subject: certificates at hand, and pins of others.
 
-    def __init__(self, anchors: Sequence[PathCertificate]) -> None:
+    A pinned anchor comes with the client, and counts for that path alone. A pin of a certificate fixes every octet of
+    it, as a file does. A pin of a key fixes the key alone: name, constraints, path length and dates are the word of
+    whoever made the certificate, and a client could make one himself that leaves every constraint out. So it counts
+    only if that very key signed it, by a hash without known collisions: then all that is the word of the key's holder,
+    who is trusted. What a CA above says about that holder is lost all the same. Where its constraints matter, or the
+    key has no certificate signed by itself, the certificate is to be pinned and not the key. An older certificate that
+    the holder signed for the same key counts too, until it ends.
+    """
+
+    def __init__(self, anchors: Sequence[PathCertificate], pins: Pins = Pins()) -> None:  # noqa: B008 - frozen
         self._by_subject = _by_subject(anchors)
+        self.pins = pins
         self.certificates = tuple(anchor.certificate for anchor in anchors)
 
     def issuers_of(self, certificate: Certificate) -> Sequence[PathCertificate]:
         """The anchors that bear the name of the certificate's issuer."""
         return self._by_subject.get(canonical_name(certificate.issuer), ())
+
+    def pinned(self, presented: Sequence[PathCertificate]) -> "Anchors":
+        """Those among presented certificates that a pin makes anchors."""
+        return Anchors([candidate for candidate in presented if self.pins and _is_pinned(candidate, self.pins)])
 
 
 def verify_path(
@@ -57,7 +72,8 @@ def verify_path(
     """Find a path from the leaf to an anchor that is valid at a time, leaf first. Raises `CertificateRefused`.
 
     (1) The leaf is no CA: whoever can issue does not act as a client.
-    (2) Every candidate path is built by names: the anchors of this domain, and what the client sent, in its order.
+    (2) Every candidate path is built by names: the anchors of this domain, and what the client sent, in its order;
+    of that, what a pin of the domain names is an anchor too.
     (3) OpenSSL judges it: signatures, dates, CA flags, path lengths, name constraints, critical extensions.
     (4) The dates are compared again, to the fraction of a second.
     (5) The policy of the domain is applied to every certificate of the path.
@@ -69,10 +85,12 @@ def verify_path(
     leaf = openssl.load(presented.leaf)
     if leaf is None:
         raise CertificateRefused(Refusal.CERTIFICATE_MALFORMED, "OpenSSL cannot read the certificate")
-    intermediates = _by_subject(_read_chain(presented))
+    sent = _read_chain(presented)
+    intermediates = _by_subject(sent)
+    pinned = anchors.pinned(sent)
     refused: list[CertificateRefused] = []
     for candidate in islice(
-        _candidates(PathCertificate(presented.leaf, leaf), intermediates, anchors), _MAX_CANDIDATES
+        _candidates(PathCertificate(presented.leaf, leaf), intermediates, (anchors, pinned)), _MAX_CANDIDATES
     ):
         path = tuple(step.certificate for step in candidate)
         try:
@@ -83,7 +101,7 @@ def verify_path(
             refused.append(_refusal(path, error))
         else:
             return path
-    raise _most_telling(refused) if refused else _no_candidate(presented, intermediates)
+    raise _most_telling(refused) if refused else _no_candidate(presented, intermediates, anchors.pins)
 
 
 def describe(certificate: Certificate) -> str:
@@ -117,8 +135,18 @@ def _read_chain(presented: PresentedCertificate) -> list[PathCertificate]:
     return list(authorities.values())
 
 
+def _is_pinned(candidate: PathCertificate, pins: Pins) -> bool:
+    certificate = candidate.certificate
+    if find_authority_problem(certificate):
+        return False
+    if pins.name_certificate(certificate):
+        return True
+    is_strong = pins.name_key(certificate) and has_strong_signature(certificate)
+    return is_strong and openssl.is_self_signed(candidate.openssl)
+
+
 def _candidates(
-    leaf: PathCertificate, intermediates: _BySubject, anchors: Anchors
+    leaf: PathCertificate, intermediates: _BySubject, anchors: Sequence[Anchors]
 ) -> Iterator[tuple[PathCertificate, ...]]:
     """Every path by names, leaf first, anchor last, depth first; the steps are bounded, whatever the client sent."""
     unfinished: list[tuple[PathCertificate, ...]] = [(leaf,)]
@@ -127,7 +155,7 @@ def _candidates(
             return
         path = unfinished.pop()
         last = path[-1].certificate
-        for anchor in anchors.issuers_of(last):
+        for anchor in (anchor for group in anchors for anchor in group.issuers_of(last)):
             yield (*path, anchor)
         issuers = intermediates.get(canonical_name(last.issuer), ())
         unfinished += [(*path, issuer) for issuer in reversed(issuers) if issuer not in path]
@@ -170,21 +198,20 @@ def _most_telling(refused: Sequence[CertificateRefused]) -> CertificateRefused:
     return next((error for error in refused if error.refusal not in _WRONG_CANDIDATE), refused[0])
 
 
-def _no_candidate(presented: PresentedCertificate, intermediates: _BySubject) -> CertificateRefused:
+def _no_candidate(presented: PresentedCertificate, intermediates: _BySubject, pins: Pins) -> CertificateRefused:
     last, seen = presented.leaf, {presented.leaf.sha256}
     while issuers := intermediates.get(canonical_name(last.issuer)):
         if issuers[0].certificate.sha256 in seen:
             break
         last = issuers[0].certificate
         seen.add(last.sha256)
+    hint = "; the client must send along the certificate that this domain pins" if pins else ""
     if last.subject == last.issuer:
-        return CertificateRefused(
-            Refusal.UNTRUSTED_ISSUER, f"the path ends at '{describe(last)}', which signs itself and is no anchor"
-        )
-    return CertificateRefused(
-        Refusal.UNTRUSTED_ISSUER,
-        f"the path ends at '{describe(last)}': its issuer '{_shown(last.issuer)}' is neither an anchor nor sent along",
-    )
+        detail = f"the path ends at '{describe(last)}', which signs itself and is no anchor{hint}"
+    else:
+        issuer = _shown(last.issuer)
+        detail = f"the path ends at '{describe(last)}': its issuer '{issuer}' is neither an anchor nor sent along{hint}"
+    return CertificateRefused(Refusal.UNTRUSTED_ISSUER, detail)
 
 
 def _shown(name: DistinguishedName) -> str:

@@ -12,6 +12,7 @@ from typing import Self
 
 from mtls_as.pki.anchors import TrustConfigurationError, load_anchors
 from mtls_as.pki.path import Anchors, CertificateRefused, verify_path
+from mtls_as.pki.pins import PinError, Pins
 from mtls_as.pki.policy import ExtendedKeyUsage, PathPolicy
 from mtls_as.pki.presented import PresentedCertificate
 from mtls_as.pki.revocation import DomainRevocation, Revocation
@@ -29,10 +30,16 @@ class TrustDomainSettings:
 
     name: str
     anchors: tuple[str, ...]
-    """Paths or globs of PEM files."""
+    """Paths or globs of PEM files, or pins: `sha256:` and the digest of a certificate or of its public key, in hex."""
     extended_key_usage: ExtendedKeyUsage = "clientAuth"
     minimum_key_strength: int = 112
     """Bits of security (NIST SP 800-57 part 1): 112 is RSA 2048, 128 is P-256."""
+    signature_algorithms: tuple[str, ...] = ()
+    """Those of `SIGNATURE_ALGORITHMS` that may sign the certificates of a path; empty for every strong one."""
+    required_issuer: tuple[str, ...] = ()
+    """Pins of CAs, one of which must be on the path."""
+    required_policy: tuple[str, ...] = ()
+    """Dotted OIDs of certificate policies, one of which must hold along the path (RFC 5280 §6.1)."""
     revocation: RevocationPolicy = field(default_factory=RevocationPolicy)
     """By default nothing is checked."""
 
@@ -91,11 +98,9 @@ class TrustDomains:
         for domain in settings:
             if domain.name in domains:
                 raise TrustConfigurationError(f"trust domain '{domain.name}': it is there twice")
-            policy = PathPolicy(
-                extended_key_usage=domain.extended_key_usage, minimum_key_strength=domain.minimum_key_strength
-            )
+            policy = _policy(domain)
             loaded = load_anchors(domain.name, domain.anchors, base=base, policy=policy, at=at or datetime.now(UTC))
-            anchors = Anchors(loaded.authorities)
+            anchors = Anchors(loaded.authorities, loaded.pins)
             state = revocation.domain(domain.name, domain.revocation, anchors.certificates)
             domains[domain.name] = _Domain(anchors, policy, state)
             warnings += loaded.warnings
@@ -108,7 +113,7 @@ class TrustDomains:
 
     @property
     def anchors(self) -> Mapping[str, tuple[Certificate, ...]]:
-        """The trust anchors of each domain, for those who watch when they end."""
+        """The trust anchors of each domain, for those who watch when they end; what is only pinned is not at hand."""
         return {name: domain.anchors.certificates for name, domain in self._domains.items()}
 
     def verify(self, presented: PresentedCertificate, *, domain: str, at: datetime) -> TrustedCertificate:
@@ -146,3 +151,17 @@ class TrustDomains:
             verdict = make_verdict(path, at=at)
             self._verdicts.keep(presented.leaf, domain, verdict)
         return found, verdict
+
+
+def _policy(domain: TrustDomainSettings) -> PathPolicy:
+    try:
+        required_issuers = Pins.of(domain.required_issuer)
+    except PinError as error:
+        raise TrustConfigurationError(f"trust domain '{domain.name}': required_issuer: {error}") from None
+    return PathPolicy(
+        extended_key_usage=domain.extended_key_usage,
+        minimum_key_strength=domain.minimum_key_strength,
+        signature_algorithms=frozenset(domain.signature_algorithms),
+        required_issuers=required_issuers,
+        required_policies=domain.required_policy,
+    )

@@ -24,7 +24,9 @@ from mtls_as.rfc.rfc5280_general_name import (
     URIName,
     read_general_names,
 )
+from mtls_as.rfc.rfc5280_policies import CertificatePolicies, read_certificate_policies
 from mtls_as.rfc.rfc5280_public_key import read_public_key
+from mtls_as.rfc.rfc5280_signature import read_signature_algorithm
 
 __all__ = [
     "MAX_CERTIFICATE_BYTES",
@@ -59,16 +61,6 @@ _KEY_USAGES: Final = (
     "digitalSignature", "nonRepudiation", "keyEncipherment", "dataEncipherment", "keyAgreement",
     "keyCertSign", "cRLSign", "encipherOnly", "decipherOnly",
 )  # fmt: skip
-# Signature algorithms that take no separate hash: Ed25519, Ed448 (RFC 8410), ML-DSA-44, -65, -87 (RFC 9881).
-_HASHLESS: Final = frozenset(
-    {
-        "1.3.101.112",
-        "1.3.101.113",
-        "2.16.840.1.101.3.4.3.17",
-        "2.16.840.1.101.3.4.3.18",
-        "2.16.840.1.101.3.4.3.19",
-    }
-)
 
 
 class CertificateError(Exception):
@@ -100,6 +92,11 @@ class Certificate:
     signature_hash: str | None
     """Name of the signature's hash (`sha256`), None for algorithms that have none of their own (Ed25519, ML-DSA), and
     the dotted OID of an algorithm that is not known."""
+    signature_algorithm: str
+    """The algorithm of the signature: `ecdsa-sha256`, `rsa-sha256`, `rsa-pss-sha256`, `ed25519`, `ml-dsa-65`; and the
+    dotted OID of one that is not known."""
+    policies: CertificatePolicies
+    """What it says about certificate policies (RFC 5280 §4.2.1.4)."""
     sha256: bytes = field(init=False)
     """SHA-256 of the DER encoding."""
 
@@ -131,6 +128,7 @@ def parse_certificate(encoding: bytes) -> Certificate:
         library = _load(encoding)
         key = read_public_key(fields.public_key_info)
         extensions = fields.extensions
+        signature = read_signature_algorithm(library)
         return Certificate(
             der=bytes(encoding),
             subject=decode_dn(fields.subject),
@@ -145,7 +143,9 @@ def parse_certificate(encoding: bytes) -> Certificate:
             public_key_info=fields.public_key_info,
             key_description=key.description,
             key_strength=key.strength,
-            signature_hash=_signature_hash(library),
+            signature_hash=signature.hash,
+            signature_algorithm=signature.name,
+            policies=read_certificate_policies(extensions),
         )
     except (der.DERError, DistinguishedNameError) as error:
         raise CertificateError(str(error)) from None
@@ -258,14 +258,3 @@ def _load(encoding: bytes) -> x509.Certificate:
         # The library names the field at fault, and quotes nothing of it.
         raise CertificateError(f"its structure is not that of a certificate: {str(error)[:_MAX_REASON]}") from error
     return certificate
-
-
-def _signature_hash(certificate: x509.Certificate) -> str | None:
-    oid = certificate.signature_algorithm_oid.dotted_string
-    if oid in _HASHLESS:
-        return None
-    try:
-        algorithm = certificate.signature_hash_algorithm
-    except Exception:  # noqa: BLE001 # the chokepoint: whatever hostile parameters do to the library
-        return oid
-    return algorithm.name if algorithm is not None else oid
