@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self
+from typing import Any, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -200,6 +200,12 @@ class Authority(Identity):
         certificate = builder.sign(self.private_key, signature_hash(self.private_key))
         is_root = self.certificate.issuer == self.certificate.subject
         return Identity(certificate, key, () if is_root else (self.certificate, *self.chain))
+
+    def issue_svid(self, *uris: str, **options: Any) -> Identity:
+        """An X.509-SVID as SPIRE makes them; `options` as in `issue`."""
+        usages = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
+        defaults: dict[str, Any] = {"san": [uri(value) for value in uris], "extended_key_usages": usages}
+        return self.issue(name("SPIRE", country="US", organization="SPIRE"), **(defaults | options))
 
     def issue_server(self, *names: str) -> Identity:
         """A server certificate for DNS names and IP addresses."""

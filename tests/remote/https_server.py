@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.authority import Authority
+from tests.authority import Authority, Identity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,8 @@ class HTTPSServer:
     handler: Handler
     authority: Authority = field(default_factory=Authority.create)
     client_authority: Authority | None = None
+    identity: Identity | None = None
+    """What the server proves itself with, if not with a certificate of `authority` for `localhost`."""
     requests: list[Request] = field(default_factory=list)
     port: int = field(init=False)
 
@@ -91,9 +93,8 @@ class HTTPSServer:
     def _context(self) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         with tempfile.TemporaryDirectory() as folder:
-            context.load_cert_chain(
-                *self.authority.issue_server("localhost", "127.0.0.1").write(Path(folder), "server")
-            )
+            identity = self.identity or self.authority.issue_server("localhost", "127.0.0.1")
+            context.load_cert_chain(*identity.write(Path(folder), "server"))
         if self.client_authority:
             context.load_verify_locations(cadata=self.client_authority.pem)
             context.verify_mode = ssl.CERT_OPTIONAL
