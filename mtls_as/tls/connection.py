@@ -357,9 +357,8 @@ class TLSConnection(asyncio.Protocol):
         """Send what is left, say that nothing more comes, and close."""
         if self._state in _OVER or self._tls is None:
             return
-        lingers = self._http is not None and self._http.expects_body and not self._ended
         self._state = State.CLOSING
-        self._lingers = lingers
+        self._lingers = self._http is not None and self._http.client_may_be_sending and not self._ended
         self._set_deadline(self._endpoint.timeouts.idle)
         if not self._outgoing:
             try:

@@ -79,9 +79,10 @@ def _bind(listener: Listener) -> socket.socket:
     _check_form(place, listener.bind)
     host, _, port = listener.bind.rpartition(":")
     host = host.strip("[]")
-    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # inherited by its connections
         bound.bind((host, int(port)))
         if not listener.tls:
             _check_loopback(bound)

@@ -66,16 +66,17 @@ class HTTP1(H11Protocol):
         self.connection = StrictConnection(h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size)
         self.abandoned = False
         """Set when the client is gone: requests that it had pipelined are not begun any more."""
-
-    @property
-    def expects_body(self) -> bool:
-        """Whether the client has announced a body and not sent all of it."""
-        return self.connection.their_state is h11.SEND_BODY
+        self._refused = False
 
     @property
     def waits_for_client(self) -> bool:
         """Whether a request in the works cannot go on until the client sends something."""
-        return self.expects_body
+        return self.connection.their_state is h11.SEND_BODY
+
+    @property
+    def client_may_be_sending(self) -> bool:
+        """Whether the client may send more of a request that has its answer."""
+        return self._refused or self.waits_for_client
 
     @property
     def needs_close(self) -> bool:
@@ -98,6 +99,10 @@ class HTTP1(H11Protocol):
             await self._refuse(400)
         else:
             await super()._create_stream(request)
+
+    async def _send_error_response(self, status_code: int) -> None:
+        self._refused = True
+        await super()._send_error_response(status_code)
 
     async def _refuse(self, status: int) -> None:
         await self._send_error_response(status)
@@ -133,14 +138,14 @@ class HTTP2(H2Protocol):
         self._receiving: set[int] = set()
 
     @property
-    def expects_body(self) -> bool:
-        """Whether the client has announced a body and not sent all of it."""
-        return bool(self._receiving)
-
-    @property
     def waits_for_client(self) -> bool:
         """Whether a request in the works cannot go on until the client sends something: a body, or credit for ours."""
-        return self.expects_body or any(buffer.buffer for buffer in self.stream_buffers.values())
+        return self.client_may_be_sending or any(buffer.buffer for buffer in self.stream_buffers.values())
+
+    @property
+    def client_may_be_sending(self) -> bool:
+        """Whether the client has announced a body and not sent all of it."""
+        return bool(self._receiving)
 
     @property
     def needs_close(self) -> bool:
@@ -199,7 +204,8 @@ class HTTP2(H2Protocol):
             code = h2.errors.ErrorCodes.REFUSED_STREAM
         else:
             return False
-        self.connection.reset_stream(request.stream_id, code)
+        with contextlib.suppress(h2.exceptions.ProtocolError):  # the client may have reset it already
+            self.connection.reset_stream(request.stream_id, code)
         return True
 
     async def _receive_data(self, event: h2.events.DataReceived) -> None:

@@ -138,6 +138,8 @@ async def test_rapid_resets_do_not_pile_up_work(tmp_path: Path) -> None:
             await http2.flush()
             await asyncio.sleep(0.2)
             assert most <= 100
+            await until(lambda: working == 0)
+            assert (await http2.get()).status == 200
         await until(lambda: working == 0)
 
 

@@ -24,6 +24,16 @@ def test_ipv4_and_ipv6() -> None:
     assert addresses[2].startswith("127.0.0.1:")
 
 
+def test_connections_do_not_wait_for_acknowledgements() -> None:
+    """TCP_NODELAY: without it an answer in two pieces takes 40 ms."""
+    [bound] = bind_listeners([listener("127.0.0.1:0")])
+    with socket.create_connection(bound.getsockname()):
+        accepted, _ = bound.accept()
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        accepted.close()
+    bound.close()
+
+
 def refused(*listeners: Listener) -> str:
     with pytest.raises(TLSConfigurationError) as caught:
         bind_listeners(listeners)

@@ -108,6 +108,16 @@ async def test_options_asterisk_is_a_request(tmp_path: Path) -> None:
         assert (await connection.answer()).status == 200
 
 
+async def test_a_refusal_reaches_a_client_that_is_still_sending(tmp_path: Path) -> None:
+    """The answer to a bad head is not lost in a reset because its body is still on the way."""
+    async with serving(count, tmp_path) as server, await server.connect() as connection:
+        await connection.send(POST + b"Content-Length : 5000000\r\n\r\n")
+        for _ in range(20):
+            await connection.send(bytes(50_000))
+        assert (await connection.answer()).status == 400
+        assert await connection.closed() == b""
+
+
 @pytest.mark.parametrize("head", [b"GET /" + b"a" * 20_000, b"GET / HTTP/1.1\r\nX: " + b"a" * 20_000])
 async def test_a_head_without_end_is_cut(tmp_path: Path, head: bytes) -> None:
     """16 KiB are enough for any head; more is refused before it is complete."""
