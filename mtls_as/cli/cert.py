@@ -1,8 +1,9 @@
 """`mtls-as cert`: what a certificate says, and what the server would say to it."""
 
 import asyncio
-import time
+import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,11 @@ from mtls_as.cli.output import say, say_json
 
 if TYPE_CHECKING:
     from mtls_as.cli.judgement import Verdict
+    from mtls_as.cli.vouching import Vouching
+    from mtls_as.config import Settings
+    from mtls_as.pki.presented import PresentedCertificate
     from mtls_as.rfc.rfc5280_certificate import Certificate
+    from mtls_as.server.clients import Client
 
 _LABEL_WIDTH = 20
 
@@ -33,8 +38,9 @@ def cert() -> None:
 def explain(ctx: click.Context, file: Path, client_id: str | None, config: Path, *, as_json: bool) -> None:
     """Print what the certificate in FILE says, the lines that register it, and who would be accepted with it.
 
-    FILE is PEM (the client's own certificate first, then its intermediates) or DER. Without a configuration file there
-    are no clients to ask about, and only the certificate is explained.
+    FILE is PEM (the client's own certificate first, then its intermediates) or DER. Each trust domain says by which
+    path it trusts the certificate and what is known of its revocation, or why it refuses it; the configured revocation
+    lists and responders are asked. Without a configuration file only the certificate is explained.
 
     \b
     Example:
@@ -43,25 +49,26 @@ def explain(ctx: click.Context, file: Path, client_id: str | None, config: Path,
     from mtls_as.cli.certificate_facts import certificate_facts
     from mtls_as.cli.files import read_certificates
 
-    now = time.time()
+    now = datetime.now(UTC)
     chain = read_certificates(file)
-    facts = certificate_facts(chain[0], at=datetime.fromtimestamp(now, UTC))
-    verdicts = None
+    facts = certificate_facts(chain[0], at=now)
+    judgement = None
     if _has_configuration(ctx, config, client_id):
-        verdicts = asyncio.run(_judge(config, chain, client_id, at=now))
+        judgement = asyncio.run(_judge(config, chain, client_id, at=now))
     if as_json:
-        say_json(facts | {"clients": None if verdicts is None else [_verdict_members(v) for v in verdicts]})
+        say_json(facts | _judgement_members(judgement, at=now))
         return
     say(str(file))
     _say_facts(facts)
     if len(chain) > 1:
         _say_field("also in the file", ", ".join(str(issuer.subject) for issuer in chain[1:]))
     _say_registration(facts, file)
-    if verdicts is None:
+    if judgement is None:
         say()
         say(f"There is no {config} here, so there are no clients to ask about.")
     else:
-        _say_verdicts(verdicts)
+        _say_vouchings(judgement.vouchings, all_of_them=client_id is not None, at=now)
+        _say_verdicts(judgement.verdicts)
 
 
 def _has_configuration(ctx: click.Context, config: Path, client_id: str | None) -> bool:
@@ -70,25 +77,83 @@ def _has_configuration(ctx: click.Context, config: Path, client_id: str | None) 
     return config.exists() or not is_default or client_id is not None
 
 
-async def _judge(config: Path, chain: "Sequence[Certificate]", client_id: str | None, *, at: float) -> "list[Verdict]":
-    from mtls_as.cli.client import all_clients
-    from mtls_as.cli.judgement import judge
+@dataclass(frozen=True, slots=True)
+class _Judgement:
+    """What trust domains and clients say of a certificate."""
+
+    vouchings: "Sequence[Vouching]"
+    verdicts: "Sequence[Verdict]"
+
+
+async def _judge(config: Path, chain: "Sequence[Certificate]", client_id: str | None, *, at: datetime) -> "_Judgement":
     from mtls_as.config import load_settings
     from mtls_as.pki.presented import present
-    from mtls_as.pki.trust_domains import TrustDomains
-    from mtls_as.server.spiffe_federation import Federation
 
     settings = load_settings(config)
-    trust = TrustDomains.load(settings.trust_domains, base=settings.folder)
-    federation = Federation(settings.spiffe_domains, clock=lambda: at, keeps_copies=False)
-    await federation.refresh()
+    clients = await _clients(settings, client_id)
+    return await _ask(settings, clients, present([certificate.der for certificate in chain]), client_id, at=at)
+
+
+async def _clients(settings: "Settings", client_id: str | None) -> "list[Client]":
+    from mtls_as.cli.client import all_clients
+
     clients = await all_clients(settings)
     if client_id is not None:
         clients = [client for client in clients if client.client_id == client_id]
         if not clients:
-            raise click.ClickException(f"there is no client {client_id}, neither in {config} nor in the database")
-    presented = present([certificate.der for certificate in chain])
-    return await judge(clients, presented, trust=trust, spiffe=federation, issuer=settings.issuer, at=at)
+            raise click.ClickException(
+                f"there is no client {client_id}, neither in {settings.path.name} nor in the database"
+            )
+    return clients
+
+
+async def _ask(
+    settings: "Settings",
+    clients: "Sequence[Client]",
+    presented: "PresentedCertificate",
+    client_id: str | None,
+    *,
+    at: datetime,
+) -> _Judgement:
+    from mtls_as.cli.judgement import judge
+    from mtls_as.cli.vouching import ask_spiffe_domain, ask_trust_domains
+    from mtls_as.pki.revocation import Revocation
+    from mtls_as.pki.trust_domains import TrustDomains
+    from mtls_as.rfc.spiffe_x509_svid import X509SVIDError, read_x509_svid
+    from mtls_as.server.revocation_fetcher import RevocationFetcher
+    from mtls_as.server.spiffe_federation import Federation
+
+    seconds = at.timestamp()
+    federation = Federation(settings.spiffe_domains, clock=lambda: seconds, keeps_copies=False)
+    await federation.refresh()
+    fetcher = RevocationFetcher()
+    revocation = Revocation(base=settings.folder, fetcher=fetcher)
+    trust = TrustDomains.load(settings.trust_domains, base=settings.folder, revocation=revocation)
+    domains = [d for d in settings.trust_domains if client_id is None or d.name in {c.trust for c in clients}]
+    try:
+        async with revocation.following():
+            vouchings = await ask_trust_domains(presented, trust, domains, at=at)
+            with contextlib.suppress(X509SVIDError):
+                spiffe_id = read_x509_svid(presented.leaf)
+                if spiffe_id.trust_domain in federation.current().names:
+                    vouchings.append(ask_spiffe_domain(presented, federation.current(), spiffe_id, at=at))
+            verdicts = await judge(
+                clients, presented, trust=trust, spiffe=federation, issuer=settings.issuer, at=seconds
+            )
+    finally:
+        await fetcher.aclose()
+    return _Judgement(vouchings, verdicts)
+
+
+def _judgement_members(judgement: _Judgement | None, *, at: datetime) -> dict[str, object]:
+    from mtls_as.cli.vouching import vouching_members
+
+    if judgement is None:
+        return {"trust_domains": None, "clients": None}
+    return {
+        "trust_domains": [vouching_members(vouching, at=at) for vouching in judgement.vouchings],
+        "clients": [_verdict_members(verdict) for verdict in judgement.verdicts],
+    }
 
 
 def _verdict_members(verdict: "Verdict") -> dict[str, object]:
@@ -165,6 +230,23 @@ def _say_spiffe_registration(facts: Mapping[str, Any]) -> None:
         say("or, for the workload with this X.509-SVID, both of these and no trust:")
         say('  token_endpoint_auth_method = "spiffe_x509"')
         say(f"  {toml_assignment('spiffe_id', facts['spiffe']['spiffe_id'])}")
+
+
+def _say_vouchings(vouchings: "Sequence[Vouching]", *, all_of_them: bool, at: datetime) -> None:
+    """What trust domains say. Unless all are asked for, those that have no path at all are only counted."""
+    from mtls_as.cli.vouching import vouching_lines
+    from mtls_as.rfc.refusal import Refusal
+
+    shown = [each for each in vouchings if all_of_them or each.reason is not Refusal.UNTRUSTED_ISSUER]
+    if not vouchings:
+        return
+    say()
+    say("Trust domains:")
+    for vouching in shown:
+        for line in vouching_lines(vouching, at=at):
+            say(f"  {line}")
+    if len(shown) < len(vouchings):
+        say(f"  {len(vouchings) - len(shown)} without a path to it, untrusted_issuer")
 
 
 def _say_verdicts(verdicts: "Sequence[Verdict]") -> None:
