@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from socket import AF_UNIX
 from typing import Any, Self
 
 import httpx
@@ -39,6 +40,8 @@ class Deployment:
     public: str | None = None
     """The URL of the public listener, if there is to be one; its port is another one all the same."""
     admin: bool = False
+    proxy: str | None = None
+    """The lines of `[listeners.proxy]`, if there is to be one."""
     issuer: str = "https://localhost:8443"
     algorithm: str = "ES256"
     lifetime: int = 300
@@ -78,13 +81,14 @@ class Deployment:
         self.server_authority.issue_server("localhost", "127.0.0.1").write(self.folder, "server")
         public = f'[listeners.public]\nbind = "127.0.0.1:0"\nurl = "{self.public}"\n' if self.public else ""
         admin = '[listeners.admin]\nbind = "127.0.0.1:0"\n' if self.admin else ""
+        proxy = f"[listeners.proxy]\n{self.proxy}\n" if self.proxy else ""
         head = f"""issuer = "{self.issuer}"
 [tls]
 certificate = "server.pem"
 private_key = "server-key.pem"
 [listeners.mtls]
 bind = "127.0.0.1:0"
-{public}{admin}
+{public}{admin}{proxy}
 [storage]
 url = "sqlite:///test.db"
 encryption_key_file = "test.key"
@@ -195,7 +199,8 @@ def running(deployment: Deployment) -> Iterator[RunningServer]:
         async with open_node(settings, emit=events.append, clock=lambda: time.time() + offset[0]) as node:
             listeners = node.listeners()
             sockets = bind_listeners(listeners)
-            ports = {listener.name: s.getsockname()[1] for listener, s in zip(listeners, sockets, strict=True)}
+            places = zip(listeners, sockets, strict=True)
+            ports = {each.name: s.getsockname()[1] for each, s in places if s.family is not AF_UNIX}
             box.server = RunningServer(deployment, node, ports, events, box.loop, offset)
             await serve_listeners(
                 listeners,

@@ -1,6 +1,7 @@
 """`config.toml`: read strictly, every problem reported with its place, resolved into frozen settings."""
 
 from mtls_as.config.problems import ConfigurationError, Problem
+from mtls_as.config.proxy_listener import ProxyListenerSettings
 from mtls_as.config.settings import (
     ListenerSettings,
     ListenersSettings,
@@ -17,6 +18,7 @@ __all__ = [
     "ListenerSettings",
     "ListenersSettings",
     "Problem",
+    "ProxyListenerSettings",
     "ServerSettings",
     "Settings",
     "StorageSettings",

@@ -12,6 +12,7 @@ import msgspec
 
 from mtls_as.config.document import ListenersTable, check_base_url, listener_urls
 from mtls_as.config.problems import Problem, find_problems, join
+from mtls_as.config.proxy_listener import find_proxy_conflicts
 from mtls_as.rfc.member_reader import did_you_mean
 from mtls_as.rfc.rfc7591_client_metadata import ClientMetadataError
 from mtls_as.rfc.spiffe_id import SpiffeIDError, parse_spiffe_id, parse_spiffe_id_pattern
@@ -133,6 +134,9 @@ def _find_listener_conflicts(table: Mapping[str, object]) -> Iterator[Problem]:
     mtls_url, public_url = listener_urls(issuer, listeners)
     if listeners.public is not None and mtls_url == public_url and not repeated:
         yield Problem("listeners.public.url", "is the same as that of listeners.mtls")
+    if listeners.proxy is not None:
+        for key, message in find_proxy_conflicts(listeners.proxy):
+            yield Problem(join("listeners.proxy", key) if key else "listeners.proxy", message)
 
 
 def _find_repeated_binds(listeners: ListenersTable) -> Iterator[Problem]:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct, field
 
+from mtls_as.pki.forwarded import PRESETS
 from mtls_as.pki.pins import PIN_PREFIX, PinError, Pins
 from mtls_as.rfc.member_reader import did_you_mean
 from mtls_as.rfc.rfc3986_uri import is_http_url, is_https_url
@@ -18,6 +19,7 @@ from mtls_as.rfc.spiffe_id import SpiffeIDError, parse_spiffe_id, trust_domain_p
 from mtls_as.rfc.x690_der import is_object_identifier
 
 SQLITE_PREFIX = "sqlite:///"
+UNIX_PREFIX = "unix:"
 
 
 def check_not_empty(text: str) -> str | None:
@@ -59,6 +61,35 @@ def check_loopback_bind(text: str) -> str | None:
         "must be a loopback address, such as 127.0.0.1:9443: this listener asks nobody who they are; "
         "for other machines, put a proxy that does in front of it"
     )
+
+
+def check_proxy_bind(text: str) -> str | None:
+    """An address to listen on, or a unix socket."""
+    if not text.startswith(UNIX_PREFIX):
+        return check_bind(text)
+    path = text.removeprefix(UNIX_PREFIX)
+    return None if path and path.isprintable() else "must be unix: and a path"
+
+
+def check_preset(text: str) -> str | None:
+    """How a proxy forwards certificates."""
+    return None if text in PRESETS else f"must be one of {', '.join(PRESETS)}" + did_you_mean(text, PRESETS)
+
+
+def check_header(text: str) -> str | None:
+    """The name of a header (RFC 9110 §5.6.2)."""
+    return None if re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", text) else "must be the name of a header"
+
+
+def check_proxy_address(text: str) -> str | None:
+    """The address that a proxy connects from."""
+    try:
+        is_loopback = ipaddress.ip_address(text).is_loopback
+    except ValueError:
+        is_loopback = False
+    if is_loopback:
+        return None
+    return "must be a loopback address such as 127.0.0.1; from elsewhere the proxy proves itself by proxy_certificates"
 
 
 def check_storage_url(text: str) -> str | None:
@@ -179,9 +210,20 @@ class AdminListenerTable(_Table, frozen=True):
     bind: LoopbackBind
 
 
+class ProxyListenerTable(_Table, frozen=True):
+    bind: Annotated[str, check_proxy_bind]
+    socket_group: Annotated[str, check_not_empty] | None = None
+    proxy_certificates: Annotated[list[Annotated[str, check_pin]], Meta(min_length=1)] | None = None
+    proxy_addresses: Annotated[list[Annotated[str, check_proxy_address]], Meta(min_length=1)] | None = None
+    preset: Annotated[str, check_preset] = "rfc9440"
+    header: Annotated[str, check_header] | None = None
+    chain_header: Annotated[str, check_header] | None = None
+
+
 class ListenersTable(_Table, frozen=True):
     mtls: ListenerTable
     public: ListenerTable | None = None
+    proxy: ProxyListenerTable | None = None
     admin: AdminListenerTable | None = None
 
 

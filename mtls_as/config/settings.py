@@ -9,6 +9,7 @@ import msgspec
 from mtls_as.config.conflicts import KnownNames, find_client_conflicts, find_conflicts
 from mtls_as.config.document import SQLITE_PREFIX, Document, SpiffeTable, TrustTable, listener_urls
 from mtls_as.config.problems import ConfigurationError, Problem, find_problems
+from mtls_as.config.proxy_listener import ProxyListenerSettings, proxy_listener
 from mtls_as.pki.revocation_policy import RevocationPolicy
 from mtls_as.pki.trust_domains import TrustDomainSettings
 from mtls_as.rfc.spiffe_id import parse_spiffe_id
@@ -28,10 +29,13 @@ class ListenerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenersSettings:
-    """The listener that asks for a client certificate, the one that never does, and the one for operators, if any."""
+    """The listener that asks for a client certificate; the others, if any."""
 
     mtls: ListenerSettings
     public: ListenerSettings | None
+    """The one that never asks."""
+    proxy: ProxyListenerSettings | None
+    """The listener for a proxy that ends TLS and forwards its clients' certificates."""
     admin_bind: str | None
     """A loopback address."""
 
@@ -139,7 +143,7 @@ def _build(document: Document, path: Path) -> Settings:
         folder=folder,
         issuer=document.issuer,
         tls=TLSSettings(certificate=folder / tls.certificate, private_key=folder / tls.private_key),
-        listeners=_listeners(document),
+        listeners=_listeners(document, folder),
         storage=StorageSettings(
             url=f"{SQLITE_PREFIX}{folder / storage.url.removeprefix(SQLITE_PREFIX)}",
             encryption_key_file=folder / storage.encryption_key_file,
@@ -160,12 +164,14 @@ def _build(document: Document, path: Path) -> Settings:
     )
 
 
-def _listeners(document: Document) -> ListenersSettings:
-    mtls, public, admin = document.listeners.mtls, document.listeners.public, document.listeners.admin
+def _listeners(document: Document, folder: Path) -> ListenersSettings:
+    mtls, public = document.listeners.mtls, document.listeners.public
+    proxy, admin = document.listeners.proxy, document.listeners.admin
     mtls_url, public_url = listener_urls(document.issuer, document.listeners)
     return ListenersSettings(
         mtls=ListenerSettings(bind=mtls.bind, url=mtls_url),
         public=None if public is None else ListenerSettings(bind=public.bind, url=public_url),
+        proxy=None if proxy is None else proxy_listener(proxy, folder),
         admin_bind=None if admin is None else admin.bind,
     )
 

@@ -1,8 +1,9 @@
 """HTTP answers as plain values, so that the Quart routes and the fast lane send the same."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 # JSON is never to be taken for anything else.
 _ALWAYS = {"X-Content-Type-Options": "nosniff"}
@@ -28,3 +29,10 @@ def json_answer(
     body = json.dumps(document, separators=(",", ":")).encode("ascii")
     length = {"Content-Type": content_type, "Content-Length": str(len(body))}
     return Answer(status=status, headers={**length, **_ALWAYS, **headers}, body=body)
+
+
+async def send_answer(answer: Answer, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+    """Send an answer by ASGI."""
+    headers = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in answer.headers.items()]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": False})

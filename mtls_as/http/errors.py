@@ -18,6 +18,10 @@ _STATUS: Final[Mapping[ErrorCode, int]] = MappingProxyType(
         ErrorCode.TEMPORARILY_UNAVAILABLE: 503,
     }
 )
+# Where HTTP has a better word (RFC 9110 §15.5).
+_STATUS_OF_REFUSAL: Final[Mapping[Refusal, int]] = MappingProxyType(
+    {Refusal.REQUEST_TOO_LARGE: 413, Refusal.PROXY_NOT_AUTHENTICATED: 403}
+)
 _RETRY_AFTER_SECONDS: Final = 5
 
 
@@ -28,7 +32,7 @@ def error_answer(error: OAuthError, *, has_authorization_header: bool) -> Answer
         headers["WWW-Authenticate"] = 'Basic realm="token endpoint"'  # RFC 6749 §5.2: the scheme that was tried
     if error.code is ErrorCode.TEMPORARILY_UNAVAILABLE:
         headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
-    status = 413 if error.refusal is Refusal.REQUEST_TOO_LARGE else _STATUS.get(error.code, 400)
+    status = _STATUS_OF_REFUSAL.get(error.refusal) or _STATUS.get(error.code, 400)
     return json_answer({"error": error.code, "error_description": error.description}, status=status, headers=headers)
 
 

@@ -7,15 +7,14 @@ application untouched.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
-from mtls_as.http.answers import Answer
+from mtls_as.http.answers import send_answer
 from mtls_as.http.routes import HTTPEndpoint
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 # Frameworks type their applications each in its own way; what they share is the protocol.
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -40,7 +39,7 @@ class FastLane:
             endpoint = self._hot.get((scope["method"], scope["path"]))
             if endpoint is not None:
                 answer = await endpoint(scope, partial(self._read, receive))
-                await _send(answer, send)
+                await send_answer(answer, send)
                 return
         await self._app(scope, receive, send)
 
@@ -63,9 +62,3 @@ async def _read_bounded(receive: Receive, limit: int) -> bytes:
             raise RequestEntityTooLarge
         if not message.get("more_body"):
             return bytes(body)
-
-
-async def _send(answer: Answer, send: Send) -> None:
-    headers: Final = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in answer.headers.items()]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body, "more_body": False})

@@ -7,6 +7,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from mtls_as.http.answers import Answer, json_answer
+from mtls_as.http.certificate import CertificateSource
 from mtls_as.http.token import answer_token_request
 from mtls_as.rfc.rfc8414_metadata import metadata_url
 from mtls_as.server.endpoints.metadata import MetadataEndpoint
@@ -44,10 +45,16 @@ class Endpoints:
     emit: EventSink
 
 
-def mtls_routes(endpoints: Endpoints) -> tuple[Route, ...]:
-    """The routes of the listener that asks for certificates."""
+def mtls_routes(endpoints: Endpoints, certificate: CertificateSource) -> tuple[Route, ...]:
+    """The routes of a listener whose requests have a certificate, each in its own way."""
     prefix = _path(endpoints.metadata.mtls_url)
-    token = partial(answer_token_request, endpoint=endpoints.token, clock=endpoints.clock, emit=endpoints.emit)
+    token = partial(
+        answer_token_request,
+        certificate=certificate,
+        endpoint=endpoints.token,
+        clock=endpoints.clock,
+        emit=endpoints.emit,
+    )
     return (
         Route(method="POST", path=f"{prefix}/token", endpoint=token, hot=True),
         *_document_routes(endpoints, prefix),

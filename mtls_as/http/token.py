@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from mtls_as.http.answers import Answer, json_answer
-from mtls_as.http.certificate import presented_certificate
+from mtls_as.http.certificate import CertificateSource, peer_address
 from mtls_as.http.errors import as_oauth_error, error_answer
 from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc6749_framework import ErrorCode, OAuthError
@@ -21,19 +21,19 @@ async def answer_token_request(
     scope: Mapping[str, Any],
     read_body: Callable[[], Awaitable[bytes]],
     *,
+    certificate: CertificateSource,
     endpoint: TokenEndpoint,
     clock: Clock,
     emit: EventSink,
 ) -> Answer:
     """Answer one token request (RFC 6749 §5): its ASGI scope, and how to read its body, bounded in size and time."""
     started = time.perf_counter()
-    client = scope.get("client")
-    event = RequestEvent(endpoint="token", peer=client[0] if client else None)
+    event = RequestEvent(endpoint="token", peer=peer_address(scope))
     headers: list[tuple[bytes, bytes]] = list(scope["headers"])
     has_authorization_header = any(name == b"authorization" for name, _ in headers)
     try:
         token_request = TokenRequest(
-            certificate=presented_certificate(scope),
+            certificate=certificate(scope, event),
             body=await _read_form(scope, headers, read_body),
             has_authorization_header=has_authorization_header,
             at=clock(),

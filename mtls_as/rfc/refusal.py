@@ -26,6 +26,11 @@ class Refusal(StrEnum):
     KEY_NOT_REGISTERED = "key_not_registered"
     REGISTERED_KEYS_UNAVAILABLE = "registered_keys_unavailable"
 
+    # Certificates that a proxy forwards (RFC 8705 §6.5, RFC 9440 §4)
+    PROXY_NOT_AUTHENTICATED = "proxy_not_authenticated"
+    FORWARDED_CERTIFICATE_MALFORMED = "forwarded_certificate_malformed"
+    FORWARDED_CERTIFICATE_REPEATED = "forwarded_certificate_repeated"
+
     # Client assertions (RFC 7521 §4.2), JWT-SVIDs among them
     ASSERTION_MALFORMED = "assertion_malformed"
     ASSERTION_UNTRUSTED = "assertion_untrusted"

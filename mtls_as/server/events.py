@@ -23,6 +23,8 @@ class RequestEvent:
 
     endpoint: str
     peer: str | None = None
+    unverified_forwarded_for: str | None = None
+    """What `X-Forwarded-For` says behind a proxy, where `peer` is the proxy. Anybody may have written it."""
     unverified_client_id: str | None = None
     client_id: str | None = None
     authentication_method: str | None = None
@@ -42,6 +44,8 @@ class RequestEvent:
     error: str | None = None
     refusal: Refusal | None = None
     detail: str | None = None
+    note: str | None = None
+    """What else an operator should know, however the request ended."""
     latency_seconds: float | None = None
 
     def refuse(self, error: OAuthError) -> None:
@@ -52,6 +56,31 @@ class RequestEvent:
         self.refusal = error.refusal
         self.detail = error.detail
 
+
+class ReloadOutcome(StrEnum):
+    """How a reload ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReloadEvent:
+    """A reload of the configuration and the files it names. One that failed changed nothing."""
+
+    event: str = field(default="reload", init=False)
+    cause: str
+    """`file change`, `signal`, or who asked for it."""
+    outcome: ReloadOutcome
+    generation: int
+    """The number of the generation that is in force afterwards."""
+    detail: str | None = None
+    """Why it failed."""
+    latency_seconds: float | None = None
+
+
+ReloadSink = Callable[[ReloadEvent], None]
+"""Takes each event once. Must neither raise nor block."""
 
 EventSink = Callable[[RequestEvent], None]
 """Takes each event once, at the end of its request. Must neither raise nor block."""

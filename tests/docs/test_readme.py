@@ -199,7 +199,7 @@ def test_the_configuration_table_gives_every_default() -> None:
     for name, field in keys(Document):
         if field.required:
             # These listeners as a whole are optional, and then need a bind.
-            optional = name in {"listeners.public.bind", "listeners.admin.bind"}
+            optional = name in {"listeners.public.bind", "listeners.admin.bind", "listeners.proxy.bind"}
             assert documented[name] == ("no such listener" if optional else "required"), name
         elif field.default is not msgspec.NODEFAULT and field.default is not None:
             assert documented[name] == toml(field.default), name
