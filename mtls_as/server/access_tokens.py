@@ -1,18 +1,17 @@
 """Makes access tokens: RFC 9068 claims, bound to the certificate (RFC 8705 §3.1), signed with the active key."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from mtls_as.pki.presented import PresentedCertificate
 from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc6749_framework import ErrorCode, OAuthError
-from mtls_as.rfc.rfc7519_jwt import sign
 from mtls_as.rfc.rfc8705_mtls import x5t_s256
 from mtls_as.rfc.rfc9068_at_jwt import ACCESS_TOKEN_TYPE, encode_claims
 from mtls_as.server.client_authentication.authenticated import AuthenticatedClient
 from mtls_as.server.policy import Authorization
-from mtls_as.server.ports import SigningKeySource
-from mtls_as.server.signing_keys import NoSigningKey
+from mtls_as.server.signing_keys import SigningKey
+from mtls_as.server.token_signing import TokenSigner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,16 +30,23 @@ class AccessTokenIssuer:
 
     issuer: str
     algorithm: str
-    signing_keys: SigningKeySource
+    """What signs, unless the resource has an algorithm of its own."""
+    signer: TokenSigner
     new_token_id: Callable[[], str]
+    resource_algorithms: Mapping[str, str] = field(default_factory=dict)
+    """By the identifier of a resource, the algorithm that its tokens are signed with."""
 
-    def issue(self, authenticated: AuthenticatedClient, authorization: Authorization, *, at: float) -> IssuedToken:
+    async def issue(
+        self, authenticated: AuthenticatedClient, authorization: Authorization, *, at: float
+    ) -> IssuedToken:
         """Issue a token for what `authorization` allows, to be used with the certificate of this connection.
 
-        It ends with the certificate at the latest. Raises `OAuthError`: `invalid_client` when binding is required and
-        there is no certificate or nothing left of its life, `temporarily_unavailable` without an active key.
+        It ends with the certificate at the latest, and before its key leaves the key set. Raises `OAuthError`:
+        `invalid_client` when binding is required and there is no certificate or nothing left of its life,
+        `temporarily_unavailable` where nothing can sign.
         """
         client = authenticated.client
+        key = self.signer.key(self.resource_algorithms.get(authorization.resource, self.algorithm), at)
         certificate = self._bound_certificate(authenticated)
         issued_at = int(at)
         expires_at = issued_at + authorization.lifetime
@@ -49,6 +55,7 @@ class AccessTokenIssuer:
         if expires_at <= issued_at:
             detail = "nothing is left of the certificate's life"
             raise OAuthError(ErrorCode.INVALID_CLIENT, Refusal.CERTIFICATE_EXPIRED, detail)
+        expires_at = self._within_life_of_key(key, expires_at, issued_at)
         token_id = self.new_token_id()
         claims = encode_claims(
             issuer=self.issuer,
@@ -62,7 +69,7 @@ class AccessTokenIssuer:
             confirmation=None if certificate is None else x5t_s256(certificate.leaf.der),
         )
         return IssuedToken(
-            access_token=self._sign(claims, at=at),
+            access_token=await self.signer.sign(claims, type=ACCESS_TOKEN_TYPE, key=key),
             token_id=token_id,
             expires_in=expires_at - issued_at,
             scope=authorization.scope,
@@ -77,9 +84,12 @@ class AccessTokenIssuer:
             raise OAuthError(ErrorCode.INVALID_CLIENT, Refusal.NO_CERTIFICATE, detail)
         return authenticated.certificate
 
-    def _sign(self, claims: dict[str, object], *, at: float) -> str:
-        try:
-            key = self.signing_keys.current().active(self.algorithm, at)
-        except NoSigningKey as error:
-            raise OAuthError(ErrorCode.TEMPORARILY_UNAVAILABLE, Refusal.TEMPORARILY_UNAVAILABLE, str(error)) from None
-        return sign(claims, type=ACCESS_TOKEN_TYPE, kid=key.kid, algorithm=key.algorithm, private_key=key.private_key)
+    @staticmethod
+    def _within_life_of_key(key: SigningKey, expires_at: int, issued_at: int) -> int:
+        """An earlier end where the key would leave the key set before: nobody could verify the token from then on."""
+        if key.expires_at is None or expires_at <= key.expires_at:
+            return expires_at
+        if int(key.expires_at) <= issued_at:
+            detail = f"the {key.algorithm} key that signs ends now, and has no successor"
+            raise OAuthError(ErrorCode.TEMPORARILY_UNAVAILABLE, Refusal.TEMPORARILY_UNAVAILABLE, detail)
+        return int(key.expires_at)

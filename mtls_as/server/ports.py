@@ -6,8 +6,9 @@ from typing import Protocol
 from mtls_as.pki.spiffe_domains import SpiffeDomains
 from mtls_as.pki.trust_domains import TrustDomains
 from mtls_as.remote.key_sets import RemoteKeySet
+from mtls_as.rfc.rfc7517_jwk import PublicKey
 from mtls_as.server.clients import Client
-from mtls_as.server.signing_keys import SigningKeys
+from mtls_as.server.signing_keys import ExternalKey, SigningKeys
 
 Clock = Callable[[], float]
 """Seconds since the epoch, as `time.time`."""
@@ -38,6 +39,53 @@ class SpiffeSource(Protocol):
 
     def current(self) -> SpiffeDomains:
         """The set in force now. A request that began on it may end on it."""
+        ...
+
+
+class SignerUnavailable(Exception):  # noqa: N818 - it says what is the case
+    """Who holds a private key cannot sign now, or does not hold it; the message says why, for the log."""
+
+
+class Signer(Protocol):
+    """Signs with one private key, wherever that is."""
+
+    @property
+    def algorithm(self) -> str:
+        """One of `rfc7519_jwt.SUPPORTED_ALGORITHMS`."""
+        ...
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The other half of the key."""
+        ...
+
+    @property
+    def blocks(self) -> bool:
+        """Whether `sign` may wait for something outside of this process, and so belongs on a thread."""
+        ...
+
+    def sign(self, signing_input: bytes) -> bytes:
+        """A signature in the form of RFC 7518 §3. Raises `SignerUnavailable`."""
+        ...
+
+
+class ExternalSigners(Protocol):
+    """Whoever holds private keys that this process cannot have. Every method may wait for it."""
+
+    def signer(self, key: ExternalKey, algorithm: str) -> Signer:
+        """The signer of a key. Raises `SignerUnavailable` for one that cannot be held there."""
+        ...
+
+    def find(self, label: str, algorithm: str) -> ExternalKey:
+        """The key of this name. Raises `SignerUnavailable` if there is none, or one that does not fit."""
+        ...
+
+    def generate(self, algorithm: str) -> ExternalKey:
+        """Make a key there. Raises `SignerUnavailable`, also for an algorithm that it does not know."""
+        ...
+
+    def discard(self, key: ExternalKey) -> None:
+        """Delete a key made by `generate` that was never used. Raises `SignerUnavailable`."""
         ...
 
 

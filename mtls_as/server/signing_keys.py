@@ -15,21 +15,23 @@ place: the waiting key ends when it would have begun, and never signs.
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from enum import StrEnum
-from typing import Final
+from typing import Final, Generic, TypeVar
 
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
 from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as generate_ec_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa_key
 
-from mtls_as.rfc.rfc7517_jwk import public_jwk, thumbprint
-
-PrivateKey = EllipticCurvePrivateKey | RSAPrivateKey | Ed25519PrivateKey
+from mtls_as.rfc.rfc7517_jwk import PublicKey, public_jwk, thumbprint
+from mtls_as.rfc.rfc7519_jwt import PrivateKey
+from mtls_as.rfc.rfc9964_ml_dsa import ML_DSA_ALGORITHMS
+from mtls_as.rfc.rfc9964_ml_dsa import generate_private_key as generate_ml_dsa_key
 
 _RSA_BITS: Final = 3072  # 128 bits of security, like the other two (NIST SP 800-57 part 1 table 2)
+
+_T = TypeVar("_T")
 
 
 class NoSigningKey(Exception):  # noqa: N818 - it says what is missing, as the callers read it
@@ -46,14 +48,27 @@ class KeyState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalKey:
+    """A private key that somebody else holds, such as an HSM: its name there, and its public half."""
+
+    uri: str
+    """Such as `pkcs11:token=…;object=…` (RFC 7512)."""
+    public: PublicKey = field(repr=False)
+
+    def public_key(self) -> PublicKey:
+        """The public half, as private keys in memory give theirs."""
+        return self.public
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SigningKey:
     """One signing key. All times are seconds since the epoch."""
 
     kid: str
     """The key's RFC 7638 thumbprint."""
     algorithm: str
-    """`ES256`, `PS256` or `EdDSA`."""
-    private_key: PrivateKey = field(repr=False, compare=False)
+    """One of `rfc7519_jwt.SUPPORTED_ALGORITHMS`."""
+    private_key: PrivateKey | ExternalKey = field(repr=False, compare=False)
     created_at: float
     activates_at: float
     expires_at: float | None = None
@@ -68,16 +83,32 @@ class SigningKey:
 
 
 @dataclass(frozen=True, slots=True)
+class _Answer(Generic[_T]):
+    """Something that is so from one time to another."""
+
+    value: _T
+    _: KW_ONLY
+    since: float
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class SigningKeys:
-    """All keys of the server."""
+    """All keys of the server. What follows from them changes at few times, and is worked out once between two."""
 
     keys: tuple[SigningKey, ...] = ()
+    _active: dict[str, _Answer[SigningKey]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _published: list[_Answer[dict[str, object]]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def active(self, algorithm: str, at: float) -> SigningKey:
         """The one key of this algorithm that signs at this time: the latest that has begun. Raises `NoSigningKey`."""
+        known = self._active.get(algorithm)
+        if known is not None and known.since <= at < known.until:
+            return known.value
         key = _latest(key for key in self.keys if key.algorithm == algorithm and key.has_begun(at))
         if key is None:
             raise NoSigningKey(f"there is no {algorithm} key that signs now; make one with: mtls-as keys rotate")
+        self._active[algorithm] = self._answer(key, at)
         return key
 
     def state(self, key: SigningKey, at: float) -> KeyState:
@@ -89,23 +120,48 @@ class SigningKeys:
         return KeyState.ACTIVE if self.active(key.algorithm, at).kid == key.kid else KeyState.RETIRED
 
     def published(self, at: float) -> dict[str, object]:
-        """The JWK Set of every key that is not gone: next, active and retired (RFC 7517 §5)."""
-        alive = [key for key in self.keys if not key.is_gone(at)]
-        return {"keys": [public_jwk(k.private_key.public_key(), kid=k.kid, algorithm=k.algorithm) for k in alive]}
+        """The JWK Set of every key that is not gone: next, active and retired (RFC 7517 §5). Not to be altered."""
+        known = self._published[0] if self._published else None
+        if known is None or not known.since <= at < known.until:
+            alive = [key for key in self.keys if not key.is_gone(at)]
+            jwks = [public_jwk(k.private_key.public_key(), kid=k.kid, algorithm=k.algorithm) for k in alive]
+            known = self._answer({"keys": jwks}, at)
+            self._published[:] = [known]
+        return known.value
+
+    def _answer(self, value: _T, at: float) -> _Answer[_T]:
+        """An answer that holds until the next time at which any key begins or ends."""
+        times = [t for key in self.keys for t in (key.activates_at, key.expires_at) if t is not None]
+        since = max((t for t in times if t <= at), default=-math.inf)
+        return _Answer(value, since=since, until=min((t for t in times if t > at), default=math.inf))
 
 
-def generate_signing_key(algorithm: str, *, created_at: float, activates_at: float) -> SigningKey:
-    """A new key: P-256 for `ES256`, RSA 3072 for `PS256`, Ed25519 for `EdDSA`. Raises `ValueError` for another."""
-    private_key: PrivateKey
+def generate_private_key(algorithm: str) -> PrivateKey:
+    """P-256 for `ES256`, RSA 3072 for `PS256`, Ed25519 for `EdDSA`, ML-DSA for its three names.
+
+    Raises `ValueError` for another, and `UnsupportedAlgorithm` where the library has no ML-DSA.
+    """
     match algorithm:
         case "ES256":
-            private_key = generate_ec_key(SECP256R1())
+            return generate_ec_key(SECP256R1())
         case "PS256":
-            private_key = generate_rsa_key(public_exponent=65537, key_size=_RSA_BITS)
+            return generate_rsa_key(public_exponent=65537, key_size=_RSA_BITS)
         case "EdDSA":
-            private_key = Ed25519PrivateKey.generate()
-        case _:
-            raise ValueError(f"no signing key can be made for the algorithm {algorithm}")
+            return Ed25519PrivateKey.generate()
+        case _ if algorithm in ML_DSA_ALGORITHMS:
+            return generate_ml_dsa_key(algorithm)
+    raise ValueError(f"no signing key can be made for the algorithm {algorithm}")
+
+
+def generate_signing_key(
+    algorithm: str,
+    *,
+    created_at: float,
+    activates_at: float,
+    private_key: PrivateKey | ExternalKey | None = None,
+) -> SigningKey:
+    """A new key, of `generate_private_key` unless there is one already. Raises what that raises."""
+    private_key = private_key or generate_private_key(algorithm)
     return SigningKey(
         kid=thumbprint(private_key.public_key()),
         algorithm=algorithm,
@@ -116,10 +172,17 @@ def generate_signing_key(algorithm: str, *, created_at: float, activates_at: flo
 
 
 def rotate(
-    keys: SigningKeys, algorithm: str, *, at: float, publish_ahead: float, overlap: float
+    keys: SigningKeys,
+    algorithm: str,
+    *,
+    at: float,
+    publish_ahead: float,
+    overlap: float,
+    private_key: PrivateKey | ExternalKey | None = None,
 ) -> tuple[SigningKey, tuple[SigningKey, ...]]:
     """A new key that signs from `at + publish_ahead` on, and the existing keys whose end this changes.
 
+    The new key is `private_key`, if there is one already, else one of this process.
     Both durations are seconds, not negative: `ValueError`. Where no key signs now, the new one signs at once.
     """
     if publish_ahead < 0 or overlap < 0:
@@ -137,7 +200,8 @@ def rotate(
             end = switch + overlap
         if end != key.expires_at:
             changed.append(replace(key, expires_at=end))
-    return generate_signing_key(algorithm, created_at=at, activates_at=switch), tuple(changed)
+    made = generate_signing_key(algorithm, created_at=at, activates_at=switch, private_key=private_key)
+    return made, tuple(changed)
 
 
 def _latest(keys: Iterable[SigningKey]) -> SigningKey | None:

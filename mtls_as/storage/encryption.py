@@ -1,10 +1,11 @@
-"""The storage key, and private keys encrypted with it: AES-256-GCM, the key's `kid` as associated data.
+"""The storage key, and signing keys encrypted with it: AES-256-GCM, the key's `kid` as associated data.
 
 The storage key is 32 random bytes, written in base64url into a file that only its owner may read, or given in the
 environment. Whoever copies the database alone cannot sign with it.
 """
 
 import contextlib
+import json
 import os
 import secrets
 import stat
@@ -13,20 +14,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
     load_der_private_key,
+    load_der_public_key,
 )
 
 from mtls_as.rfc.rfc4648_base64url import Base64URLError, decode_base64url, encode_base64url
-from mtls_as.server.signing_keys import PrivateKey
+from mtls_as.rfc.rfc7517_jwk import PublicKey
+from mtls_as.rfc.rfc7519_jwt import PrivateKey
+from mtls_as.rfc.rfc8259_json import parse_json
+from mtls_as.server.signing_keys import ExternalKey
 from mtls_as.storage.errors import EncryptionKeyError
 
 ENVIRONMENT_VARIABLE: Final = "MTLS_AS_STORAGE_KEY"
@@ -81,25 +84,46 @@ def read_encryption_key(path: Path, environment: Mapping[str, str] = os.environ)
     return _decode(_read_private_file(path), origin=str(path))
 
 
-def encrypt_private_key(private_key: PrivateKey, *, kid: str, key: EncryptionKey) -> bytes:
-    """Nonce and ciphertext of the key's PKCS #8 encoding."""
-    encoded = private_key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+def encrypt_private_key(private_key: PrivateKey | ExternalKey, *, kid: str, key: EncryptionKey) -> bytes:
+    """Nonce and ciphertext of the key's PKCS #8 encoding; of an external key, of its name and its public half.
+
+    Those are no secret, but nobody who can only write to the database shall make the server publish another key.
+    """
     nonce = secrets.token_bytes(_NONCE_BYTES)
-    return nonce + AESGCM(key.secret).encrypt(nonce, encoded, kid.encode())
+    return nonce + AESGCM(key.secret).encrypt(nonce, _encode(private_key), kid.encode())
 
 
-def decrypt_private_key(encrypted: bytes, *, kid: str, key: EncryptionKey) -> PrivateKey:
+def decrypt_private_key(encrypted: bytes, *, kid: str, key: EncryptionKey) -> PrivateKey | ExternalKey:
     """The private key of `kid`. Raises `EncryptionKeyError` if it was encrypted with another key, or altered."""
     nonce, ciphertext = encrypted[:_NONCE_BYTES], encrypted[_NONCE_BYTES:]
     try:
-        encoded = AESGCM(key.secret).decrypt(nonce, ciphertext, kid.encode())
-        private_key = load_der_private_key(encoded, None)
+        private_key = _decode_key(AESGCM(key.secret).decrypt(nonce, ciphertext, kid.encode()))
     except (InvalidTag, ValueError):
         message = f"{key.origin}: is not the key that the signing keys in the database are encrypted with"
         raise EncryptionKeyError(message) from None
-    if isinstance(private_key, EllipticCurvePrivateKey | RSAPrivateKey | Ed25519PrivateKey):
+    except UnsupportedAlgorithm:
+        raise EncryptionKeyError(f"the signing key {kid} in the database is of a kind not supported here") from None
+    if isinstance(private_key, PrivateKey | ExternalKey):
         return private_key
     raise EncryptionKeyError(f"the signing key {kid} in the database is of an unknown kind")
+
+
+def _encode(private_key: PrivateKey | ExternalKey) -> bytes:
+    if not isinstance(private_key, ExternalKey):
+        return private_key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    public = private_key.public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return json.dumps({"uri": private_key.uri, "public_key": encode_base64url(public)}).encode()
+
+
+def _decode_key(encoded: bytes) -> object:
+    if not encoded.startswith(b"{"):  # PKCS #8 is a SEQUENCE, 0x30
+        return load_der_private_key(encoded, None)
+    match parse_json(encoded):
+        case {"uri": str(uri), "public_key": str(text)}:
+            public = load_der_public_key(decode_base64url(text))
+            if isinstance(public, PublicKey):
+                return ExternalKey(uri=uri, public=public)
+    return None
 
 
 def _read_private_file(path: Path) -> str:

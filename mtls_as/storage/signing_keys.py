@@ -1,10 +1,15 @@
 """Stored signing keys, their private parts encrypted."""
 
+import contextlib
+from collections.abc import AsyncIterator
+
 from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mtls_as.server.signing_keys import SigningKey, SigningKeys, rotate
+from mtls_as.rfc.rfc7519_jwt import PrivateKey
+from mtls_as.server.key_upkeep import PUBLISH_AHEAD, KeyPlan, MadeKeys
+from mtls_as.server.signing_keys import ExternalKey, SigningKey, SigningKeys, rotate
 from mtls_as.storage.encryption import EncryptionKey, decrypt_private_key, encrypt_private_key
 from mtls_as.storage.errors import StorageError
 from mtls_as.storage.schema import signing_keys
@@ -36,19 +41,61 @@ class SigningKeyRepository:
         async with self._transactions.write() as connection:
             await _update_times(connection, key)
 
-    async def rotate(self, algorithm: str, *, at: float, publish_ahead: float, overlap: float) -> SigningKey:
+    async def rotate(
+        self,
+        algorithm: str,
+        *,
+        at: float,
+        publish_ahead: float,
+        overlap: float,
+        private_key: PrivateKey | ExternalKey | None = None,
+    ) -> SigningKey:
         """Store and return a new key, by `mtls_as.server.signing_keys.rotate`, and delete keys that are gone.
 
         One transaction: two rotations at the same time happen one after the other. Raises `EncryptionKeyError` before
-        anything is changed if the stored keys are encrypted with another key.
+        anything is changed if the stored keys are encrypted with another key, `StorageError` if `private_key` is stored
+        already.
         """
-        async with self._transactions.write() as connection:
+        async with self._write_keys() as connection:
             keys = SigningKeys(await self._select_all(connection))
-            new, changed = rotate(keys, algorithm, at=at, publish_ahead=publish_ahead, overlap=overlap)
-            await self._insert(connection, new)
-            for key in changed:
+            times = {"at": at, "publish_ahead": publish_ahead, "overlap": overlap}
+            new = await self._store(connection, rotate(keys, algorithm, **times, private_key=private_key))
+            await _delete_gone(connection, at)
+        return new
+
+    async def fulfil(self, plan: KeyPlan, *, at: float, made: MadeKeys) -> tuple[SigningKey, ...]:
+        """Fulfil a plan with these new keys where they are due, and delete keys that are gone; the keys added.
+
+        One transaction: of several nodes that come at the same time, one adds a key and the others find it. Raises
+        `EncryptionKeyError` before anything is changed if the stored keys are encrypted with another key.
+        """
+        async with self._write_keys() as connection:
+            keys = SigningKeys(await self._select_all(connection))
+            added = []
+            for name in sorted(plan.due(keys, at) & made.keys()):
+                times = {"at": at, "publish_ahead": PUBLISH_AHEAD, "overlap": plan.overlap}
+                added.append(await self._store(connection, rotate(keys, name, **times, private_key=made[name])))
+            keys = SigningKeys(await self._select_all(connection))
+            for key in plan.corrections(keys, at):
                 await _update_times(connection, key)
-            await connection.execute(delete(signing_keys).where(signing_keys.c.expires_at <= at))
+            await _delete_gone(connection, at)
+        return tuple(added)
+
+    @contextlib.asynccontextmanager
+    async def _write_keys(self) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with self._transactions.write() as connection:
+                yield connection
+        except IntegrityError:
+            raise StorageError("this signing key is stored already") from None
+
+    async def _store(
+        self, connection: AsyncConnection, rotation: tuple[SigningKey, tuple[SigningKey, ...]]
+    ) -> SigningKey:
+        new, changed = rotation
+        await self._insert(connection, new)
+        for key in changed:
+            await _update_times(connection, key)
         return new
 
     async def _select_all(self, connection: AsyncConnection) -> tuple[SigningKey, ...]:
@@ -74,6 +121,10 @@ class SigningKeyRepository:
 
 def _times(key: SigningKey) -> dict[str, float | None]:
     return {"created_at": key.created_at, "activates_at": key.activates_at, "expires_at": key.expires_at}
+
+
+async def _delete_gone(connection: AsyncConnection, at: float) -> None:
+    await connection.execute(delete(signing_keys).where(signing_keys.c.expires_at <= at))
 
 
 async def _update_times(connection: AsyncConnection, key: SigningKey) -> None:

@@ -160,7 +160,7 @@ class _History:
 
 
 def _numbered_key(
-    counter: "itertools.count[int]", _algorithm: str, *, created_at: float, activates_at: float
+    counter: "itertools.count[int]", _algorithm: str, *, created_at: float, activates_at: float, private_key: None
 ) -> SigningKey:
     """Cheap keys whose names do not follow their order, as thumbprints do not."""
     number = next(counter)

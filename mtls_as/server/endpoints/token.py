@@ -55,7 +55,7 @@ class TokenEndpoint:
         event.spiffe_id = str(authenticated.spiffe_id) if authenticated.spiffe_id else None
         grant = self._grant(grant_type, authenticated)  # (3)
         authorization = grant.authorize(authenticated, form)  # (4)
-        issued = self.issuer.issue(authenticated, authorization, at=request.at)  # (5)
+        issued = await self.issuer.issue(authenticated, authorization, at=request.at)  # (5)
         event.scope, event.resource = format_scope(issued.scope), authorization.resource
         event.token_id = issued.token_id
         return _answer(issued)
