@@ -21,7 +21,7 @@ from mtls_as.pki.ocsp_answers import LOOK_UP_SECONDS, OCSPAnswers
 from mtls_as.pki.path import CertificateRefused, describe
 from mtls_as.pki.revocation_fetching import Fetcher, NoFetcher
 from mtls_as.pki.revocation_lists import Finding, HeldList, RevocationLists
-from mtls_as.pki.revocation_policy import Issued, RevocationCheck, RevocationPolicy, RevocationStatus
+from mtls_as.pki.revocation_policy import Issued, ListStatus, RevocationCheck, RevocationPolicy, RevocationStatus
 from mtls_as.pki.revocation_sources import ListSources
 from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc5280_certificate import Certificate
@@ -76,8 +76,7 @@ class DomainRevocation:
                 await asyncio.wait_for(self.was_attempted.wait(), LOOK_UP_SECONDS)
             except TimeoutError:
                 _log.warning("trust domain '%s': the revocation lists have not come yet", self.name)
-        if self.answers is not None:
-            unknown = self._unknown(path, at=at)
+        if self.answers is not None and (unknown := self._unknown(path, at=at)):
             await asyncio.gather(*(self.answers.look_up(issued) for issued in unknown))
 
     def _unknown(self, path: Sequence[Issued], *, at: datetime) -> list[Issued]:
@@ -223,6 +222,32 @@ class Revocation:
                 except Exception:  # noqa: BLE001 # the next round may go well, and lists must be followed
                     _log.exception("revocation lists could not be followed: an unforeseen error")
                 await asyncio.sleep(POLL_SECONDS)
+
+    def statuses(self) -> list[ListStatus]:
+        """Every list of every domain, for those who watch when they end."""
+        return [
+            ListStatus(
+                domain=domain.name,
+                source=held.source,
+                issuer=str(held.crl.issuer),
+                number=held.crl.number,
+                is_delta=held.crl.is_delta,
+                entries=len(held.crl),
+                this_update=held.crl.this_update,
+                next_update=held.crl.next_update,
+                is_proven=is_proven,
+            )
+            for domain in self.domains()
+            for held, is_proven in domain.lists.all()
+        ]
+
+    def problems(self) -> list[tuple[str, str, str]]:
+        """What is wrong with sources now: domain, file or URL, and the problem."""
+        return [
+            (domain.name, source, problem)
+            for domain in self.domains()
+            for source, problem in domain.sources.problems.items()
+        ]
 
     async def _round(self, fetches: asyncio.TaskGroup) -> None:
         domains = self.domains()

@@ -5,8 +5,8 @@ a verified path. Only proven lists are used. Others wait, within bounds, since i
 In memory alone; for one thread.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -27,6 +27,11 @@ class HeldList:
 
     crl: CRL
     source: str
+    issuer_name: Hashable = field(init=False)
+    """The issuer, canonical."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "issuer_name", canonical_name(self.crl.issuer))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,8 @@ class RevocationLists:
 
     def know(self, anchors: Sequence[Certificate]) -> None:
         """Let these CAs prove lists as soon as those come."""
-        self._known |= {authority_id(anchor): anchor for anchor in anchors}
+        # Replaced, not changed: a reload in a thread of its own calls this while requests read the other one.
+        self._known = self._known | {authority_id(anchor): anchor for anchor in anchors}
 
     def take(self, source: str, crl: CRL, *, at: datetime) -> bool:
         """Take a list in: whether it is new. Raises `ListRefused` if it may not stand in for the one at hand.
@@ -69,9 +75,7 @@ class RevocationLists:
         if self.holds(crl.sha256):
             return False
         namesakes = [
-            (identity, authority)
-            for identity, authority in self._known.items()
-            if identity.name == canonical_name(crl.issuer)
+            (identity, authority) for identity, authority in self._known.items() if identity.name == held.issuer_name
         ]
         for identity, authority in namesakes:
             if crl.shortcoming_of_issuer(authority) is None:
@@ -135,7 +139,7 @@ class RevocationLists:
 
     def _prove(self, identity: AuthorityId, issuer: Certificate, *, at: datetime) -> None:
         """Try the lists that wait with a CA that is known now, each once."""
-        for held in [held for held in self._waiting if canonical_name(held.crl.issuer) == identity.name]:
+        for held in [held for held in self._waiting if held.issuer_name == identity.name]:
             trial = (identity, held.crl.sha256)
             if trial in self._failed:
                 continue

@@ -55,6 +55,23 @@ class RevocationCheck:
     """Why it is not good, for people."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListStatus:
+    """One revocation list at hand."""
+
+    domain: str
+    source: str
+    """The file or the URL."""
+    issuer: str
+    number: int | None
+    is_delta: bool
+    entries: int
+    this_update: datetime
+    next_update: datetime
+    is_proven: bool
+    """Whether its signature was verified with a CA of the domain; only then it is used."""
+
+
 @dataclass(frozen=True, slots=True)
 class Issued:
     """A certificate of a verified path, with the CA that issued it."""
