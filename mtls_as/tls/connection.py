@@ -5,7 +5,6 @@ a task (the pump) that exists only while there is something to do, so that an id
 """
 
 import asyncio
-import enum
 import logging
 from collections import deque
 from typing import Final, cast
@@ -17,36 +16,18 @@ from OpenSSL import SSL
 from mtls_as.tls.context import NoCommonProtocol
 from mtls_as.tls.endpoint import Endpoint
 from mtls_as.tls.handshake import PEER_CLOSED, SERVER_STOPPING, TIMEOUT, TOO_MANY_CONNECTIONS, failure_reason
+from mtls_as.tls.outbox import Outbox
 from mtls_as.tls.plain_layer import PlainLayer
 from mtls_as.tls.protocols import HTTP1, HTTP2
 from mtls_as.tls.record_layer import RecordLayer
+from mtls_as.tls.state import OVER, WITHOUT_REQUEST, State
 from mtls_as.tls.tasks import ConnectionTasks
 
 _logger = logging.getLogger("mtls_as.tls")
 
 _MAX_WAITING: Final = 64 * 1024
-"""Decrypted bytes that wait for Hypercorn, or plain bytes that wait for encryption, before the other side must wait."""
+"""Decrypted bytes that may wait for Hypercorn before the client must wait."""
 _LINGER_SECONDS: Final = 2.0
-
-
-class State(enum.Enum):
-    """What the connection is waiting for, which decides its time-out."""
-
-    HANDSHAKE = enum.auto()
-    HEAD = enum.auto()
-    """A request head, complete within `Timeouts.request_head` whatever arrives meanwhile."""
-    BUSY = enum.auto()
-    """A request is in the works."""
-    IDLE = enum.auto()
-    CLOSING = enum.auto()
-    """What is left to send is being sent."""
-    LINGERING = enum.auto()
-    """All is sent; what the client still sends is discarded: a reset would take the answer away from it."""
-    LOST = enum.auto()
-
-
-_WITHOUT_REQUEST: Final = frozenset({State.HEAD, State.IDLE})
-_OVER: Final = frozenset({State.CLOSING, State.LINGERING, State.LOST})
 
 
 class TLSConnection(asyncio.Protocol):
@@ -54,8 +35,8 @@ class TLSConnection(asyncio.Protocol):
 
     __slots__ = (
         "_deadline", "_drained", "_ended", "_endpoint", "_flush_due", "_http", "_incoming", "_incoming_size",
-        "_lingers", "_loop", "_outgoing", "_outgoing_size", "_progress", "_pumping", "_reading_paused", "_started",
-        "_state", "_tasks", "_timer", "_tls", "_transport", "_writing_paused",
+        "_lingers", "_loop", "_outbox", "_progress", "_pumping", "_reading_paused", "_started", "_state", "_tasks",
+        "_timer", "_tls", "_transport", "_writing_paused",
     )  # fmt: skip
 
     _transport: asyncio.Transport
@@ -70,8 +51,7 @@ class TLSConnection(asyncio.Protocol):
         self._tasks: ConnectionTasks | None = None
         self._incoming: deque[bytes] = deque()
         self._incoming_size = 0
-        self._outgoing: deque[bytes | memoryview] = deque()
-        self._outgoing_size = 0
+        self._outbox = Outbox()
         self._drained: asyncio.Future[None] | None = None
         self._flush_due = False
         self._reading_paused = False
@@ -103,7 +83,7 @@ class TLSConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Decrypt, and hand what comes out to Hypercorn."""
-        if self._tls is None or self._state in _OVER:
+        if self._tls is None or self._state in OVER:
             return
         self._progress = self._loop.time()
         try:
@@ -149,8 +129,7 @@ class TLSConnection(asyncio.Protocol):
         self._clear_deadline()
         self._tls = None
         self._incoming.clear()
-        self._outgoing.clear()
-        self._outgoing_size = 0
+        self._outbox.clear()
         self._wake_writers()
         if self._tasks is not None and self._http is not None:
             self._abandon()
@@ -167,7 +146,7 @@ class TLSConnection(asyncio.Protocol):
         """End the connection as soon as no request is in the works."""
         if self._state is State.HANDSHAKE:
             self._fail_handshake(SERVER_STOPPING)
-        elif self._state in _WITHOUT_REQUEST:
+        elif self._state in WITHOUT_REQUEST:
             self._close_politely()
 
     def abort(self) -> None:
@@ -294,7 +273,7 @@ class TLSConnection(asyncio.Protocol):
         """What Hypercorn's protocols call with everything they have for the connection."""
         if isinstance(event, RawData):
             self._write(event.data)
-            while self._writing_paused or self._outgoing_size > _MAX_WAITING:
+            while self._writing_paused or self._outbox.full:
                 if self._state is State.LOST:
                     return
                 if self._drained is None:
@@ -306,11 +285,10 @@ class TLSConnection(asyncio.Protocol):
             self._close()
 
     def _write(self, data: bytes) -> None:
-        if not data or self._state in _OVER:
+        if not data or self._state in OVER:
             return
-        self._outgoing.append(data)
-        self._outgoing_size += len(data)
-        if self._outgoing_size > _MAX_WAITING:
+        self._outbox.put(data)
+        if self._outbox.full:
             self._flush()
         elif not self._flush_due:
             self._flush_due = True
@@ -322,31 +300,17 @@ class TLSConnection(asyncio.Protocol):
         if self._tls is None:
             return
         try:
-            while self._outgoing and not self._writing_paused:
-                piece = self._next_piece()
-                ends = self._state is State.CLOSING and not self._outgoing
+            while self._outbox.size and not self._writing_paused:
+                piece = self._outbox.take()
+                ends = self._state is State.CLOSING and not self._outbox.size
                 self._transport.write(self._tls.encrypt(piece, last=ends))
                 if ends:
                     self._leave()
         except SSL.Error as error:
             _logger.debug("%s: cannot encrypt: %s", self._peer, failure_reason(error))
             self._transport.abort()
-        if self._outgoing_size <= _MAX_WAITING and not self._writing_paused:
+        if not self._outbox.full and not self._writing_paused:
             self._wake_writers()
-
-    def _next_piece(self) -> bytes | memoryview:
-        if self._outgoing_size <= _MAX_WAITING:
-            whole = self._outgoing[0] if len(self._outgoing) == 1 else b"".join(self._outgoing)
-            self._outgoing.clear()
-            self._outgoing_size = 0
-            return whole
-        piece = self._outgoing.popleft()
-        if len(piece) > _MAX_WAITING:
-            rest = memoryview(piece)
-            self._outgoing.appendleft(rest[_MAX_WAITING:])
-            piece = rest[:_MAX_WAITING]
-        self._outgoing_size -= len(piece)
-        return piece
 
     def _wake_writers(self) -> None:
         if self._drained is not None:
@@ -355,12 +319,12 @@ class TLSConnection(asyncio.Protocol):
 
     def _close(self) -> None:
         """Send what is left, say that nothing more comes, and close."""
-        if self._state in _OVER or self._tls is None:
+        if self._state in OVER or self._tls is None:
             return
         self._state = State.CLOSING
         self._lingers = self._http is not None and self._http.client_may_be_sending and not self._ended
         self._set_deadline(self._endpoint.timeouts.idle)
-        if not self._outgoing:
+        if not self._outbox.size:
             try:
                 self._transport.write(self._tls.close_notify())
             except SSL.Error:
@@ -389,7 +353,7 @@ class TLSConnection(asyncio.Protocol):
     # Requests, tasks and time
 
     def _set_idle(self, *, idle: bool) -> None:
-        if self._state in _OVER:
+        if self._state in OVER:
             return
         if not idle:
             self._state = State.BUSY

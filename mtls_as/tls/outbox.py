@@ -1,0 +1,45 @@
+"""Plain bytes on their way to the client, until they are encrypted."""
+
+from collections import deque
+from typing import Final
+
+_PIECE_BYTES: Final = 64 * 1024
+
+
+class Outbox:
+    """A queue of bytes, taken out in pieces of at most 64 KiB; what is small is taken out together."""
+
+    __slots__ = ("_parts", "size")
+
+    def __init__(self) -> None:
+        self._parts: deque[bytes | memoryview] = deque()
+        self.size = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether there is more than one piece, so that whoever writes must wait."""
+        return self.size > _PIECE_BYTES
+
+    def put(self, data: bytes) -> None:
+        """Append bytes, as many as they are."""
+        self._parts.append(data)
+        self.size += len(data)
+
+    def take(self) -> bytes | memoryview:
+        """The next piece."""
+        if not self.full:
+            whole = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+            self.clear()
+            return whole
+        piece = self._parts.popleft()
+        if len(piece) > _PIECE_BYTES:
+            rest = memoryview(piece)
+            self._parts.appendleft(rest[_PIECE_BYTES:])
+            piece = rest[:_PIECE_BYTES]
+        self.size -= len(piece)
+        return piece
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self._parts.clear()
+        self.size = 0

@@ -1,0 +1,24 @@
+"""What a connection is doing."""
+
+import enum
+from typing import Final
+
+
+class State(enum.Enum):
+    """What the connection is waiting for, which decides its time-out."""
+
+    HANDSHAKE = enum.auto()
+    HEAD = enum.auto()
+    """A request head, complete within `Timeouts.request_head` whatever arrives meanwhile."""
+    BUSY = enum.auto()
+    """A request is in the works."""
+    IDLE = enum.auto()
+    CLOSING = enum.auto()
+    """What is left to send is being sent."""
+    LINGERING = enum.auto()
+    """All is sent; what the client still sends is discarded: a reset would take the answer away from it."""
+    LOST = enum.auto()
+
+
+WITHOUT_REQUEST: Final = frozenset({State.HEAD, State.IDLE})
+OVER: Final = frozenset({State.CLOSING, State.LINGERING, State.LOST})
