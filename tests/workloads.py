@@ -30,12 +30,12 @@ def jwt_entry(key: PrivateKey, kid: str) -> dict[str, object]:
     return {name: value for name, value in members.items() if name != "alg"} | {"use": "jwt-svid"}
 
 
-def new_authority(name: str, **options: Any) -> Authority:
+def new_authority(name: str, common_name: str = "CA", **options: Any) -> Authority:
     """A signing certificate that is an SVID itself, as SPIRE makes them."""
     from cryptography import x509
 
     san = x509.SubjectAlternativeName([uri(f"spiffe://{name}")])
-    return Authority.create(f"CA of {name}", extensions=[(san, False)], **options)
+    return Authority.create(f"{common_name} of {name}", extensions=[(san, False)], **options)
 
 
 @dataclass

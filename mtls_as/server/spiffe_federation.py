@@ -8,7 +8,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -80,19 +80,32 @@ class _Member:
 class Federation:
     """The bundles in force. For one event loop; each process keeps its own.
 
-    `keeps_copies` decides whether a fetched bundle replaces the file of a domain that has both.
+    `keeps_copies` decides whether a fetched bundle replaces the file of a domain that has both. What a federation
+    `before` this one, under other settings, knows of a domain whose settings are the same is taken over.
     """
 
-    def __init__(self, settings: Sequence[SpiffeDomainSettings], *, clock: Clock, keeps_copies: bool = True) -> None:
+    def __init__(
+        self,
+        settings: Sequence[SpiffeDomainSettings],
+        *,
+        clock: Clock,
+        keeps_copies: bool = True,
+        before: "Federation | None" = None,
+    ) -> None:
         """Read every file there is. Raises `TrustConfigurationError`, which names the trust domain and the file.
 
         Nothing is fetched yet: a domain without a file trusts nobody until `refresh` has been there.
         """
         self._clock = clock
         self._keeps_copies = keeps_copies
-        self._members = {domain.trust_domain: _Member(settings=domain) for domain in settings}
+        known = {} if before is None else before._members  # noqa: SLF001 # one of its own kind
+        self._members: dict[str, _Member] = {
+            domain.trust_domain: _successor(domain, known.get(domain.trust_domain)) for domain in settings
+        }
         self._domains = SpiffeDomains.named(self._members)
         for member in self._members.values():
+            if member.bundle is not None:
+                self._domains = self._domains.with_bundle(member.settings.trust_domain, member.bundle)
             self._load(member)
 
     def current(self) -> SpiffeDomains:
@@ -199,6 +212,13 @@ class Federation:
     def _complain(self, member: _Member, reason: str) -> None:
         state = "nobody in it is trusted" if member.bundle is None else "the bundle in force stays"
         _log.warning("SPIFFE trust domain '%s': %s; %s", member.settings.trust_domain, reason, state)
+
+
+def _successor(settings: SpiffeDomainSettings, before: _Member | None) -> _Member:
+    """A copy, since the other goes on until this one takes its place; what it fetches until then is fetched again."""
+    if before is None or before.settings != settings:
+        return _Member(settings=settings)
+    return replace(before, attempted_at=None)
 
 
 def _needs_file(settings: SpiffeDomainSettings) -> bool:
