@@ -1,4 +1,4 @@
-"""The event log: one line of JSON for each request."""
+"""The event log: one line of JSON for each request, and for each reload."""
 
 import dataclasses
 import json
@@ -7,11 +7,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, TextIO
 
-from mtls_as.server.events import RequestEvent
+from mtls_as.server.events import ReloadEvent, RequestEvent
 
 MAX_TEXT_LENGTH: Final = 400
 
-_LOGGED: Final = tuple(f for f in dataclasses.fields(RequestEvent) if f.metadata.get("logged", True))
+_LOGGED: Final = {
+    kind: tuple(f.name for f in dataclasses.fields(kind) if f.metadata.get("logged", True))
+    for kind in (RequestEvent, ReloadEvent)
+}
 _diagnostics = logging.getLogger(__name__)
 
 
@@ -22,9 +25,9 @@ class EventLog:
         self._stream = stream
         self._clock = clock
 
-    def __call__(self, event: RequestEvent) -> None:
+    def __call__(self, event: RequestEvent | ReloadEvent) -> None:
         """Write one event; absent fields are left out. A stream that fails is reported, and the request goes on."""
-        fields = {f.name: getattr(event, f.name) for f in _LOGGED}
+        fields = {name: getattr(event, name) for name in _LOGGED[type(event)]}
         line: dict[str, object] = {
             "time": datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds")
         }

@@ -23,6 +23,12 @@ from mtls_as.tls.endpoint import Endpoint, HandshakeFailureHook, Limits, Populat
 from mtls_as.tls.listeners import BACKLOG, MAX_HEAD_BYTES, ASGIApplication, Listener
 from mtls_as.tls.process import allow_connections
 
+PrepareCredentials = Callable[[ServerCredentials], Callable[[], None]]
+"""Prepares every listener for credentials, and returns what has them use them for connections to come.
+
+Raises `TLSConfigurationError`, and then nothing has changed.
+"""
+
 _logger = logging.getLogger("mtls_as.tls")
 
 _ACCEPTED_AT_ONCE: Final = 64
@@ -56,13 +62,15 @@ async def serve_listeners(
     reload: Callable[[], ServerCredentials] | None = None,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     on_handshake_failure: HandshakeFailureHook | None = None,
+    hand_over: Callable[[PrepareCredentials], None] | None = None,
     started: Callable[[], None] | None = None,
 ) -> None:
     """Serve each listener on its socket (see `bind_listeners`) until `shutdown` is set, then stop gracefully.
 
     At SIGHUP `reload` is called for new credentials; if it raises `TLSConfigurationError` the old ones stay. It is
     called in the main thread only, since signals arrive there. `on_handshake_failure` gets a stable reason and the
-    peer's address; `started` is called once connections are accepted.
+    peer's address; `hand_over` gets a way to replace the credentials at any time, for callers who do more at a reload;
+    `started` is called once connections are accepted.
 
     Raises `TLSConfigurationError` before anything is served, and what Hypercorn raises when an application's lifespan
     fails. The sockets are closed when it returns.
@@ -97,6 +105,8 @@ async def serve_listeners(
         ]
         for bound in sockets:
             bound.listen(BACKLOG)  # `create_server` has lowered it to what it accepts at once
+        if hand_over is not None:
+            hand_over(partial(_prepare_credentials, endpoints))
         with _reload_at_hangup(loop, endpoints, reload):
             if started is not None:
                 started()
@@ -114,15 +124,23 @@ async def serve_listeners(
 def replace_credentials(endpoints: Sequence[Endpoint], reload: Callable[[], ServerCredentials]) -> bool:
     """Use what `reload` returns for connections to come; on failure keep the old, say so, and return False."""
     try:
-        credentials = reload()
-        prepared = [endpoint.prepare(credentials) for endpoint in endpoints]
+        use = _prepare_credentials(endpoints, reload())
     except TLSConfigurationError as error:
         _logger.error("the server certificate was NOT reloaded, the old one stays in use: %s", error)  # noqa: TRY400 - the message says it all
         return False
-    for endpoint, (context, server_cert) in zip(endpoints, prepared, strict=True):
-        endpoint.use(context, server_cert)
+    use()
     _logger.info("the server certificate was reloaded")
     return True
+
+
+def _prepare_credentials(endpoints: Sequence[Endpoint], credentials: ServerCredentials) -> Callable[[], None]:
+    prepared = [endpoint.prepare(credentials) for endpoint in endpoints]
+
+    def use() -> None:
+        for endpoint, (context, server_cert) in zip(endpoints, prepared, strict=True):
+            endpoint.use(context, server_cert)
+
+    return use
 
 
 @contextlib.contextmanager

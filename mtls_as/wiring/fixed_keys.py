@@ -1,0 +1,38 @@
+"""The keys of the configuration that a process takes once: a reload that changes one of them is refused."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Final
+
+from mtls_as.config import ConfigurationError, Problem, Settings
+
+_NEEDS_RESTART: Final = "cannot change while the server runs: restart it"
+
+
+def fixed_keys(settings: Settings) -> dict[str, str]:
+    """The value of each such key, by its place in the file."""
+    listeners, storage = settings.listeners, settings.storage
+    proxy, public = listeners.proxy, listeners.public
+    timeouts = dataclasses.asdict(settings.timeouts)
+    values: dict[str, object] = {
+        "issuer": settings.issuer,
+        "listeners.mtls.bind": listeners.mtls.bind,
+        "listeners.public.bind": public and public.bind,
+        "listeners.proxy.bind": proxy and proxy.bind,
+        "listeners.proxy.socket_group": proxy and proxy.socket_group,
+        "listeners.proxy.proxy_certificates": proxy is not None and proxy.tls,
+        "listeners.admin.bind": listeners.admin_bind,
+        "storage.url": storage.url,
+        "storage.encryption_key_file": storage.encryption_key_file,
+        "server.workers": settings.server.workers,
+        **{f"timeouts.{name}": seconds for name, seconds in timeouts.items()},
+    }
+    return {key: str(value) for key, value in values.items()}
+
+
+def refuse_changes(settings: Settings, fixed: Mapping[str, str]) -> None:
+    """Raise `ConfigurationError` that names every fixed key with another value than it had at the start."""
+    values = fixed_keys(settings)
+    problems = [Problem(key, _NEEDS_RESTART) for key, value in fixed.items() if values[key] != value]
+    if problems:
+        raise ConfigurationError.of(settings.path, problems)

@@ -1,0 +1,107 @@
+"""What a node stands on as long as its process runs: no reload touches it."""
+
+import contextlib
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+from mtls_as.config import Settings
+from mtls_as.observability.certificate_uses import CertificateUses
+from mtls_as.observability.metrics import Metrics
+from mtls_as.pki.revocation import Revocation
+from mtls_as.remote.documents import DocumentFetcher
+from mtls_as.remote.key_sets import RemoteKeySet
+from mtls_as.server.events import EventSink, emit_to_all
+from mtls_as.server.ports import Clock
+from mtls_as.server.revocation_fetcher import RevocationFetcher
+from mtls_as.server.signing_keys import SigningKeys
+from mtls_as.server.token_signing import TokenSigner
+from mtls_as.storage import Storage, open_storage, read_encryption_key
+
+MAX_REMOTE_KEY_SETS: Final = 1_000
+
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class Current(Generic[_T]):
+    """A value that is swapped whole, for readers that ask for it at each use."""
+
+    value: _T
+
+    def current(self) -> _T:
+        return self.value
+
+
+class RemoteKeySetPool:
+    """The key sets behind the `jwks_uri` of registered clients: one for each URL, the most recently used ones kept."""
+
+    def __init__(self, fetcher: DocumentFetcher, *, clock: Clock) -> None:
+        self._fetcher = fetcher
+        self._clock = clock
+        self._sets: OrderedDict[str, RemoteKeySet] = OrderedDict()
+
+    def at(self, url: str) -> RemoteKeySet:
+        """The key set of a registered URL."""
+        key_set = self._sets.get(url)
+        if key_set is None:
+            key_set = self._sets[url] = RemoteKeySet(url, self._fetcher, clock=self._clock)
+            if len(self._sets) > MAX_REMOTE_KEY_SETS:
+                self._sets.popitem(last=False)
+        self._sets.move_to_end(url)
+        return key_set
+
+
+@dataclass(slots=True, kw_only=True)
+class Foundation:
+    """Storage, what is remembered of remote documents and revocation, and where events go."""
+
+    storage: Storage
+    signing_keys: Current[SigningKeys]
+    token_signer: TokenSigner
+    revocation: Revocation
+    """What is known of revocation: each load of trust domains asks it again."""
+    remote_key_sets: RemoteKeySetPool
+    certificate_uses: CertificateUses
+    metrics: Metrics
+    emit: EventSink
+    clock: Clock
+    _revision: int = field(default=-1, init=False)
+
+    async def refresh(self) -> bool:
+        """Read the signing keys if the storage has changed, and say whether it has. Raises `StorageUnavailable`."""
+        revision = await self.storage.revision()
+        if revision == self._revision:
+            return False
+        self.signing_keys.value = SigningKeys(await self.storage.signing_keys.all())
+        self._revision = revision
+        return True
+
+
+@contextlib.asynccontextmanager
+async def open_foundation(settings: Settings, *, emit: EventSink, clock: Clock) -> AsyncIterator[Foundation]:
+    """Open the storage of a configuration, and all that lasts. Raises `StorageError`."""
+    encryption_key = read_encryption_key(settings.storage.encryption_key_file)
+    async with contextlib.AsyncExitStack() as stack:
+        storage = open_storage(settings.storage.url, encryption_key=encryption_key, clock=clock)
+        stack.push_async_callback(storage.close)
+        fetcher, lists = DocumentFetcher(), RevocationFetcher()
+        stack.push_async_callback(fetcher.aclose)
+        stack.push_async_callback(lists.aclose)
+        metrics = Metrics()
+        uses = CertificateUses(storage.seen_certificates, clock=clock, count_lost=metrics.count_lost_uses)
+        signing_keys = Current(SigningKeys())
+        yield Foundation(
+            storage=storage,
+            signing_keys=signing_keys,
+            token_signer=TokenSigner(signing_keys),
+            revocation=Revocation(
+                base=settings.folder, folder=settings.storage.revocation_folder, fetcher=lists, clock=clock
+            ),
+            remote_key_sets=RemoteKeySetPool(fetcher, clock=clock),
+            certificate_uses=uses,
+            metrics=metrics,
+            emit=emit_to_all(emit, uses, metrics),
+            clock=clock,
+        )

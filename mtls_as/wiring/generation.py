@@ -1,0 +1,190 @@
+"""One generation: all that is read from the configuration and the files it names, checked whole. It never changes."""
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+
+from mtls_as.config import ConfigurationError, Problem, Settings
+from mtls_as.http.admin import AdminEndpoints
+from mtls_as.http.routes import Endpoints
+from mtls_as.observability.expiries import Expiries
+from mtls_as.observability.state_metrics import ServerState
+from mtls_as.pki.trust_domains import TrustDomains
+from mtls_as.rfc.rfc7591_client_metadata import AUTHENTICATION_METHODS, CERTIFICATE_METHODS
+from mtls_as.server.access_tokens import AccessTokenIssuer
+from mtls_as.server.client_authentication.authenticator import ClientAuthenticator
+from mtls_as.server.client_directory import ClientDirectory
+from mtls_as.server.endpoints.metadata import MetadataEndpoint
+from mtls_as.server.endpoints.token import TokenEndpoint
+from mtls_as.server.grants.client_credentials import ClientCredentialsGrant
+from mtls_as.server.policy import Policy
+from mtls_as.server.readiness import ReadinessChecks
+from mtls_as.server.spiffe_federation import Federation
+from mtls_as.tls import ServerCredentials
+from mtls_as.tls.listeners import ASGIApplication
+from mtls_as.wiring.foundation import Current, Foundation
+from mtls_as.wiring.listeners import make_applications
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """The settings, what they led to, and the applications of the listeners on top of it."""
+
+    number: int
+    settings: Settings
+    credentials: ServerCredentials
+    trust: Current[TrustDomains]
+    federation: Federation
+    clients: ClientDirectory
+    endpoints: Endpoints
+    applications: Mapping[str, ASGIApplication]
+    """By the name of the listener."""
+
+
+async def build_generation(
+    settings: Settings, foundation: Foundation, *, number: int, before: Generation | None = None
+) -> Generation:
+    """Build the next generation and check it: every file is read and every cross-check made.
+
+    What blocks is done in a thread, so that a server that runs goes on. Of the generation `before` only SPIFFE bundles
+    are taken over. Raises `ConfigurationError`, `TLSConfigurationError`, `TrustConfigurationError`, `StorageError` or
+    `NoSigningKey`.
+    """
+    read = await asyncio.to_thread(_read, settings, foundation, number, before)
+    foundation.signing_keys.value.active(settings.tokens.algorithm, foundation.clock())
+    await _refuse_double_registrations(settings, foundation)
+    return _assemble(settings, foundation, read, number)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What was read from files."""
+
+    credentials: ServerCredentials
+    trust: TrustDomains
+    federation: Federation
+
+
+def _read(settings: Settings, foundation: Foundation, number: int, before: Generation | None) -> _Read:
+    credentials = ServerCredentials.load(settings.tls.certificate, settings.tls.private_key)
+    trust = TrustDomains.load(
+        settings.trust_domains,
+        base=settings.folder,
+        generation=number,
+        at=datetime.fromtimestamp(foundation.clock(), UTC),
+        revocation=foundation.revocation,
+    )
+    if before is not None and before.settings.spiffe_domains == settings.spiffe_domains:
+        federation = before.federation
+    else:
+        known = None if before is None else before.federation
+        federation = Federation(settings.spiffe_domains, clock=foundation.clock, before=known)
+    return _Read(credentials, trust, federation)
+
+
+async def _refuse_double_registrations(settings: Settings, foundation: Foundation) -> None:
+    for client in settings.clients:
+        if await foundation.storage.clients.find(client.client_id) is not None:
+            message = f"{client.client_id} is declared here and stored in the database too; delete one of them"
+            raise ConfigurationError.of(settings.path, [Problem("clients", message)])
+
+
+def _assemble(settings: Settings, foundation: Foundation, read: _Read, number: int) -> Generation:
+    declared = {client.client_id: client for client in settings.clients}
+    clients = ClientDirectory(declared, foundation.storage.clients.find)
+    trust = Current(read.trust)
+    endpoints = _endpoints(settings, foundation, clients, trust, read.federation)
+    admin = _admin_endpoints(settings, foundation, clients, trust, read.credentials)
+    return Generation(
+        number=number,
+        settings=settings,
+        credentials=read.credentials,
+        trust=trust,
+        federation=read.federation,
+        clients=clients,
+        endpoints=endpoints,
+        applications=make_applications(settings, endpoints, admin),
+    )
+
+
+def _endpoints(
+    settings: Settings,
+    foundation: Foundation,
+    clients: ClientDirectory,
+    trust: Current[TrustDomains],
+    federation: Federation,
+) -> Endpoints:
+    grants = [ClientCredentialsGrant(policy=Policy.of(settings.resources, lifetime=settings.tokens.lifetime))]
+    token = TokenEndpoint(
+        authenticator=ClientAuthenticator(
+            issuer=settings.issuer,
+            clients=clients,
+            trust=trust,
+            spiffe=federation,
+            remote_key_sets=foundation.remote_key_sets,
+        ),
+        grants={grant.grant_type: grant for grant in grants},
+        issuer=AccessTokenIssuer(
+            issuer=settings.issuer,
+            algorithm=settings.tokens.algorithm,
+            signer=foundation.token_signer,
+            new_token_id=partial(secrets.token_urlsafe, 16),
+        ),
+    )
+    public = settings.listeners.public
+    metadata = MetadataEndpoint.of(
+        issuer=settings.issuer,
+        mtls_url=settings.listeners.mtls.url,
+        public_url=public.url if public else None,
+        grant_types=tuple(grant.grant_type for grant in grants),
+        scopes=tuple(dict.fromkeys(scope for resource in settings.resources for scope in resource.scopes)),
+        # The methods that a client of this server can have: those of SPIFFE only where there is a SPIFFE trust domain.
+        authentication_methods=AUTHENTICATION_METHODS if settings.spiffe_domains else CERTIFICATE_METHODS,
+    )
+    return Endpoints(
+        token=token,
+        metadata=metadata,
+        signing_keys=foundation.signing_keys,
+        clock=foundation.clock,
+        emit=foundation.emit,
+    )
+
+
+def _admin_endpoints(
+    settings: Settings,
+    foundation: Foundation,
+    clients: ClientDirectory,
+    trust: Current[TrustDomains],
+    credentials: ServerCredentials,
+) -> AdminEndpoints:
+    storage, metrics, clock = foundation.storage, foundation.metrics, foundation.clock
+    checks = ReadinessChecks(
+        storage_revision=storage.revision,
+        signing_keys=foundation.signing_keys,
+        algorithm=settings.tokens.algorithm,
+        trust=trust,
+        clock=clock,
+    )
+    expiries = Expiries(
+        server=lambda: credentials.certificates,
+        trust=trust,
+        declared=settings.clients,
+        clients=clients,
+        seen=storage.seen_certificates.soonest_by_client,
+        registered=storage.clients.with_certificates,
+        clock=clock,
+    )
+
+    async def exposition() -> tuple[str, bytes]:
+        state = ServerState(
+            at=clock(),
+            signing_keys=foundation.signing_keys.value,
+            expiries=await expiries.current(),
+            clients_left_out=expiries.clients_left_out,
+        )
+        return metrics.exposition(state)
+
+    return AdminEndpoints(readiness=checks.run, metrics=exposition)

@@ -1,0 +1,66 @@
+"""The listeners of a configuration: what answers at each, which a reload replaces, and where they are."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from mtls_as.config import ProxyListenerSettings, Settings
+from mtls_as.http.admin import AdminEndpoints, admin_routes
+from mtls_as.http.app import create_app
+from mtls_as.http.certificate import ForwardedCertificate, HandshakeCertificate
+from mtls_as.http.proxy_guard import ProxyGuard
+from mtls_as.http.routes import Endpoints, Route, mtls_routes, public_routes
+from mtls_as.pki.forwarded import CERTIFICATE_HEADERS, MAX_FORWARDED_BYTES
+from mtls_as.tls import Listener
+from mtls_as.tls.listeners import ASGIApplication
+
+# The longest header that is read, and as much again for the rest.
+MAX_PROXIED_HEAD_BYTES: Final = 2 * MAX_FORWARDED_BYTES
+
+
+def make_applications(settings: Settings, endpoints: Endpoints, admin: AdminEndpoints) -> dict[str, ASGIApplication]:
+    """The application of each listener, by its name."""
+    listeners = settings.listeners
+
+    def app(routes: tuple[Route, ...]) -> ASGIApplication:
+        return create_app(routes, emit=endpoints.emit, fast_lane=settings.server.fast_lane)
+
+    headers = CERTIFICATE_HEADERS | (listeners.proxy.proxy.headers if listeners.proxy else frozenset())
+    applications = {"mtls": app(mtls_routes(endpoints, HandshakeCertificate(headers=headers)))}
+    if listeners.proxy is not None:
+        proxy = listeners.proxy.proxy
+        forwarded = app(mtls_routes(endpoints, ForwardedCertificate(proxy=proxy)))
+        applications["proxy"] = ProxyGuard(forwarded, proxy, emit=endpoints.emit)
+    if listeners.public is not None:
+        applications["public"] = app(public_routes(endpoints))
+    if listeners.admin_bind is not None:
+        applications["admin"] = create_app(admin_routes(admin), emit=endpoints.emit, fast_lane=False)
+    return applications
+
+
+def make_listeners(settings: Settings, applications: Mapping[str, ASGIApplication]) -> list[Listener]:
+    """Every listener of the configuration, with its application."""
+    listeners = settings.listeners
+    found = [Listener(name="mtls", bind=listeners.mtls.bind, app=applications["mtls"], request_certificate=True)]
+    if listeners.proxy is not None:
+        found.append(_proxy_listener(listeners.proxy, applications["proxy"]))
+    if listeners.public is not None:
+        found.append(_open_listener("public", listeners.public.bind, applications))
+    if listeners.admin_bind is not None:
+        found.append(_open_listener("admin", listeners.admin_bind, applications))
+    return found
+
+
+def _open_listener(name: str, bind: str, applications: Mapping[str, ASGIApplication]) -> Listener:
+    return Listener(name=name, bind=bind, app=applications[name], request_certificate=False)
+
+
+def _proxy_listener(settings: ProxyListenerSettings, app: ASGIApplication) -> Listener:
+    return Listener(
+        name="proxy",
+        bind=settings.bind,
+        app=app,
+        request_certificate=settings.tls,
+        tls=settings.tls,
+        socket_group=settings.socket_group,
+        max_head_bytes=MAX_PROXIED_HEAD_BYTES,
+    )

@@ -1,0 +1,119 @@
+"""One running authorization server: its foundation, and the generation in force."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from mtls_as.config import Settings
+from mtls_as.observability.certificate_uses import CertificateUses
+from mtls_as.pki.revocation import Revocation
+from mtls_as.pki.trust_domains import TrustDomains
+from mtls_as.server.events import EventSink
+from mtls_as.server.ports import Clock, StorageUnavailable
+from mtls_as.server.signing_keys import SigningKeys
+from mtls_as.storage import Storage
+from mtls_as.tls import Listener, ServerCredentials
+from mtls_as.tls.listeners import ASGIApplication
+from mtls_as.wiring.foundation import Current, Foundation, open_foundation
+from mtls_as.wiring.generation import Generation, build_generation
+from mtls_as.wiring.listeners import make_listeners
+
+POLL_SECONDS: Final = 1.0
+
+_diagnostics = logging.getLogger(__name__)
+
+
+class Node:
+    """A server in one process. `replace` swaps the whole generation in one step of the event loop."""
+
+    def __init__(self, foundation: Foundation, generation: Generation) -> None:
+        self.foundation = foundation
+        self.generation = generation
+        self._applications = {name: _CurrentApplication(app) for name, app in generation.applications.items()}
+        foundation.metrics.set_trust_generation(generation.number)
+
+    @property
+    def settings(self) -> Settings:
+        return self.generation.settings
+
+    @property
+    def credentials(self) -> ServerCredentials:
+        return self.generation.credentials
+
+    @property
+    def trust(self) -> TrustDomains:
+        return self.generation.trust.value
+
+    @property
+    def storage(self) -> Storage:
+        return self.foundation.storage
+
+    @property
+    def signing_keys(self) -> Current[SigningKeys]:
+        return self.foundation.signing_keys
+
+    @property
+    def revocation(self) -> Revocation:
+        return self.foundation.revocation
+
+    @property
+    def certificate_uses(self) -> CertificateUses:
+        return self.foundation.certificate_uses
+
+    def listeners(self) -> list[Listener]:
+        """The listeners of the configuration; what answers there is always the generation in force."""
+        return make_listeners(self.settings, self._applications)
+
+    def replace(self, generation: Generation) -> None:
+        """Put a generation into force: for every request that begins from now on, on open connections too."""
+        for name, application in self._applications.items():
+            application.application = generation.applications[name]
+        self.generation = generation
+        self.foundation.metrics.set_trust_generation(generation.number)
+
+    def handshake_failed(self, reason: str, peer: str) -> None:
+        """Count and log a failed handshake."""
+        self.foundation.metrics.count_handshake_failure(reason)
+        _diagnostics.info("handshake with %s failed: %s", peer, reason)
+
+    async def follow_storage(self) -> None:
+        """Take over what other processes write to the storage, until cancelled."""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            try:
+                if await self.foundation.refresh():
+                    self.generation.clients.forget()
+            except StorageUnavailable as error:
+                _diagnostics.warning("the storage does not answer, the last known state stays in force: %s", error)
+
+    async def follow_bundles(self) -> None:
+        """Keep the SPIFFE bundles of the generation in force current, until cancelled."""
+        while True:
+            await self.generation.federation.refresh()
+            await asyncio.sleep(POLL_SECONDS)
+
+
+class _CurrentApplication:
+    """What a listener serves: each request goes to the application in force when it begins, and ends there."""
+
+    def __init__(self, application: ASGIApplication) -> None:
+        self.application = application
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 # as ASGI applications are
+        await self.application(scope, receive, send)
+
+
+@contextlib.asynccontextmanager
+async def open_node(settings: Settings, *, emit: EventSink, clock: Clock = time.time) -> AsyncIterator[Node]:
+    """Build a node: every file is read and every cross-check made.
+
+    Raises `ConfigurationError`, `TLSConfigurationError`, `TrustConfigurationError`, `StorageError` or `NoSigningKey`.
+    """
+    async with open_foundation(settings, emit=emit, clock=clock) as foundation:
+        await foundation.refresh()
+        node = Node(foundation, await build_generation(settings, foundation, number=1))
+        async with foundation.certificate_uses.storing(), foundation.revocation.following():
+            yield node

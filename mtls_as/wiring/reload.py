@@ -1,0 +1,146 @@
+"""Reload: what the configuration and its files say now is taken over whole and checked, or not at all."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from mtls_as.config import ConfigurationError, load_settings
+from mtls_as.pki.trust_domains import TrustConfigurationError
+from mtls_as.server.events import ReloadEvent, ReloadOutcome, ReloadSink
+from mtls_as.server.signing_keys import NoSigningKey
+from mtls_as.storage import StorageError
+from mtls_as.tls import PrepareCredentials, ServerCredentials, TLSConfigurationError
+from mtls_as.wiring.file_watch import FileWatch, Look, look_at, watched_files
+from mtls_as.wiring.fixed_keys import fixed_keys, refuse_changes
+from mtls_as.wiring.generation import build_generation
+from mtls_as.wiring.node import POLL_SECONDS, Node
+
+RETRY_SECONDS: Final = 60.0
+"""How often files that could not be taken over are tried again: the cause may have been elsewhere."""
+
+_diagnostics = logging.getLogger(__name__)
+_FORESEEN: Final = (ConfigurationError, TLSConfigurationError, TrustConfigurationError, StorageError, NoSigningKey)
+
+
+class Reloader:
+    """Replaces the generation of a node. Whatever goes wrong, the old one stays in force as it is, and that is said.
+
+    `looked` comes from `read_settings`, with the settings of the node. Setting `asked` has `follow`
+    reload at once; `note` takes an event for each reload.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        *,
+        looked: Look,
+        asked: asyncio.Event,
+        note: ReloadSink,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._node = node
+        self._note = note
+        self._monotonic = monotonic
+        self._fixed = fixed_keys(node.settings)
+        self._watch = FileWatch(looked)
+        self._attempted = node.settings
+        self._retry_at: float | None = None
+        self._prepare_credentials: PrepareCredentials = _prepare_nothing
+        self._lock = asyncio.Lock()
+        self._asked = asked
+
+    def attach(self, prepare: PrepareCredentials) -> None:
+        """Tell how the listeners take new credentials; without it, requests alone see a new generation."""
+        self._prepare_credentials = prepare
+
+    async def follow(self, *, every: float = POLL_SECONDS) -> None:
+        """Reload when files have changed, and when asked, until cancelled. `every` is in seconds."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(every):
+                    await self._asked.wait()
+            if self._asked.is_set():
+                self._asked.clear()
+                await self.reload("signal")
+            elif await self._is_due():
+                await self.reload("file change")
+
+    async def reload(self, cause: str) -> ReloadEvent:
+        """Build the next generation and put it into force, or leave all as it is; the event says which, and why.
+
+        (1) What the files look like is noted before they are read, so that a change meanwhile is seen afterwards.
+        (2) The configuration is read; what cannot change is as it was.
+        (3) The generation is built, with every check that the start makes.
+        (4) The listeners prepare the server's certificate.
+        (5) All of it is put into force, and no request comes in between.
+        """
+        async with self._lock:
+            started = time.perf_counter()
+            problem: str | None = None
+            try:
+                await self._take_over()
+            except _FORESEEN as error:
+                problem = "; ".join(str(error).splitlines())
+            except Exception as error:  # noqa: BLE001 # the old generation stays in force, whatever it is
+                _diagnostics.exception("a reload failed for an unforeseen reason")
+                problem = f"unforeseen: {type(error).__name__}: {error}"
+            return self._tell(cause, problem, time.perf_counter() - started)
+
+    async def _take_over(self) -> None:
+        before = self._node.generation
+        first = await self._look()  # (1)
+        self._watch.take(first)
+        settings = await asyncio.to_thread(load_settings, before.settings.path)  # (2)
+        self._attempted = settings
+        files = await asyncio.to_thread(watched_files, settings)
+        look = {**await asyncio.to_thread(look_at, first.keys() | files), settings.path: first[settings.path]}
+        self._watch.take(look)
+        refuse_changes(settings, self._fixed)
+        generation = await build_generation(  # (3)
+            settings, self._node.foundation, number=before.number + 1, before=before
+        )
+        put_into_use = self._prepare_credentials(generation.credentials)  # (4)
+        put_into_use()  # (5)
+        self._node.replace(generation)
+        self._watch.take({file: state for file, state in look.items() if file in files})
+
+    async def _look(self) -> Look:
+        """Of files that were tried in vain too: what was missing there may be what appears next."""
+        known = (self._node.settings, self._attempted)
+        return await asyncio.to_thread(lambda: look_at({file for each in known for file in watched_files(each)}))
+
+    async def _is_due(self) -> bool:
+        is_retry = self._retry_at is not None and self._monotonic() >= self._retry_at
+        try:
+            return self._watch.has_settled(await self._look()) or is_retry
+        except Exception:  # noqa: BLE001 # the next look may go well, and files must be watched
+            _diagnostics.exception("the files of the configuration could not be watched")
+            return is_retry
+
+    def _tell(self, cause: str, problem: str | None, seconds: float) -> ReloadEvent:
+        number = self._node.generation.number
+        self._retry_at = None if problem is None else self._monotonic() + RETRY_SECONDS
+        if problem is None:
+            _diagnostics.info("reload (%s): generation %d is in force", cause, number)
+            for warning in self._node.trust.warnings:
+                _diagnostics.warning("%s", warning)
+        else:
+            message = "reload (%s) FAILED, generation %d stays in force: %s"
+            _diagnostics.error(message, cause, number, problem)
+        event = ReloadEvent(
+            cause=cause,
+            outcome=ReloadOutcome.SUCCEEDED if problem is None else ReloadOutcome.FAILED,
+            generation=number,
+            detail=problem,
+            latency_seconds=seconds,
+        )
+        self._node.foundation.metrics.count_reload("configuration", succeeded=problem is None)
+        self._note(event)
+        return event
+
+
+def _prepare_nothing(_credentials: ServerCredentials) -> Callable[[], None]:
+    return lambda: None

@@ -1,0 +1,78 @@
+"""Serving: one process or several, until a signal ends them."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from socket import socket
+
+from mtls_as.config import Settings, load_settings
+from mtls_as.observability.event_log import EventLog
+from mtls_as.observability.metrics import shared_by_workers
+from mtls_as.server.events import RequestEvent
+from mtls_as.tls import Listener, PrepareCredentials, bind_listeners, run_workers, serve_listeners, settle_memory
+from mtls_as.wiring.file_watch import read_settings
+from mtls_as.wiring.fixed_keys import fixed_keys, refuse_changes
+from mtls_as.wiring.node import open_node
+from mtls_as.wiring.reload import Reloader
+
+
+async def check(settings: Settings) -> list[Listener]:
+    """Build a node once and drop it. Returns the listeners it would serve; raises what `open_node` raises."""
+    async with open_node(settings, emit=_emit_nothing) as node:
+        return node.listeners()
+
+
+def _emit_nothing(_event: RequestEvent) -> None:
+    pass
+
+
+def serve(path: Path) -> None:
+    """Serve the configuration file `path` until SIGTERM or SIGINT: check all, bind all, and only then start."""
+    settings = load_settings(path)
+    sockets = bind_listeners(asyncio.run(check(settings)))
+    has_metrics = settings.listeners.admin_bind is not None
+    with shared_by_workers() if has_metrics and settings.server.workers > 1 else contextlib.nullcontext():
+        run_workers(settings.server.workers, sockets, partial(_work, path, fixed_keys(settings)))
+
+
+def _work(path: Path, fixed: Mapping[str, str], sockets: list[socket]) -> None:
+    asyncio.run(_serve_node(path, fixed, sockets))
+
+
+async def _serve_node(path: Path, fixed: Mapping[str, str], sockets: list[socket]) -> None:
+    """Serve in this process. A worker that replaces another takes what the files say now, like a reload."""
+    loop, shutdown, hangup = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, hangup.set)
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signal_number, shutdown.set)
+    settings, looked = read_settings(path)
+    refuse_changes(settings, fixed)
+    log = EventLog(sys.stdout, clock=time.time)
+    async with open_node(settings, emit=log) as node:
+        reloader = Reloader(node, looked=looked, asked=hangup, note=log)
+        following = [asyncio.create_task(node.follow_storage()), asyncio.create_task(node.follow_bundles())]
+
+        def follow_files(prepare: PrepareCredentials) -> None:
+            reloader.attach(prepare)
+            following.append(asyncio.create_task(reloader.follow()))
+
+        try:
+            await serve_listeners(
+                node.listeners(),
+                sockets,
+                node.credentials,
+                timeouts=settings.timeouts,
+                shutdown=shutdown,
+                on_handshake_failure=node.handshake_failed,
+                hand_over=follow_files,
+                started=settle_memory,
+            )
+        finally:
+            for task in following:
+                task.cancel()
+            await asyncio.gather(*following, return_exceptions=True)
