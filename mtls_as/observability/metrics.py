@@ -71,8 +71,11 @@ class Metrics:
             multiprocess_mode="livemin",
             registry=registry,
         )
+        # A series that is there from the start shows its first rise.
         for reason in Refusal:
             self._refusals.labels(reason.value)
+        for outcome in ("succeeded", "failed"):
+            self._reloads.labels("configuration", outcome)
 
     def __call__(self, event: RequestEvent) -> None:
         """Count a request."""

@@ -139,8 +139,7 @@ def test_a_list_that_is_too_old_refuses_by_the_domains_setting(partner: Workplac
 def test_a_spiffe_id_is_asked_of_its_own_trust_domain(partner: Workplace, root: Authority) -> None:
     """Its bundle is not an anchor of any other domain."""
     spiffe_root = Authority.create("SPIRE", extensions=[_san("spiffe://workloads.example")])
-    bundle = {"keys": [_bundle_key(spiffe_root)], "spiffe_sequence": 1, "spiffe_refresh_hint": 300}
-    partner.write("bundle.json", json.dumps(bundle))
+    partner.write("bundle.json", bundle_of(spiffe_root))
     with _appended(partner, '[spiffe."workloads.example"]\nbundle = "bundle.json"\n'):
         svid = spiffe_root.issue("w", san=[uri("spiffe://workloads.example/reports")])
         file = partner.write("svid.pem", svid.pem)
@@ -179,7 +178,9 @@ def _san(text: str) -> tuple[x509.ExtensionType, bool]:
     return x509.SubjectAlternativeName([uri(text)]), False
 
 
-def _bundle_key(authority: Authority) -> dict[str, object]:
+def bundle_of(authority: Authority) -> str:
+    """The bundle of a SPIFFE trust domain with one authority."""
     key = public_jwk(authority.private_key.public_key(), kid="1", algorithm="ES256")  # type: ignore[arg-type] # P-256
     members = {name: value for name, value in key.items() if name not in {"kid", "alg"}}
-    return members | {"use": "x509-svid", "x5c": [base64.b64encode(authority.der).decode()]}
+    certificate = {"use": "x509-svid", "x5c": [base64.b64encode(authority.der).decode()]}
+    return json.dumps({"keys": [members | certificate], "spiffe_sequence": 1, "spiffe_refresh_hint": 300})
