@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -71,6 +70,10 @@ def refusal_of(federation: Federation, svid: Identity, name: str = NAME) -> Refu
     except CertificateRefused as error:
         return error.refusal
     return None
+
+
+def names_with(part: str, folder: Path) -> list[str]:
+    return [file.name for file in folder.iterdir() if part in file.name]
 
 
 def settings(**options: Any) -> list[SpiffeDomainSettings]:
@@ -253,7 +256,7 @@ class TestKeptCopies:
             await federation.refresh()
             assert federation.current() is kept, "its own copy is no change"
         assert json.loads(file.read_text()) == domain.bundle(sequence=9)
-        assert [name for name in os.listdir(tmp_path) if "kept" in name] == ["kept.json"]
+        assert names_with("kept", tmp_path) == ["kept.json"]
         again = Federation(both, clock=clock)
         assert refusal_of(again, domain.svid("/a")) is None
         TrustDomain(NAME).write(tmp_path, sequence=8)
