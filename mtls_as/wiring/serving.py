@@ -11,6 +11,7 @@ from pathlib import Path
 from socket import socket
 
 from mtls_as.config import Settings, load_settings
+from mtls_as.observability.diagnostics import log_diagnostics
 from mtls_as.observability.event_log import EventLog
 from mtls_as.observability.metrics import shared_by_workers
 from mtls_as.server.events import RequestEvent
@@ -41,10 +42,13 @@ def serve(path: Path) -> None:
 
 
 def _work(path: Path, fixed: Mapping[str, str], sockets: list[socket]) -> None:
-    asyncio.run(_serve_node(path, fixed, sockets))
+    log_diagnostics()
+    log = EventLog(sys.stdout, clock=time.time)
+    with log.writing():
+        asyncio.run(_serve_node(path, fixed, sockets, log))
 
 
-async def _serve_node(path: Path, fixed: Mapping[str, str], sockets: list[socket]) -> None:
+async def _serve_node(path: Path, fixed: Mapping[str, str], sockets: list[socket], log: EventLog) -> None:
     """Serve in this process. A worker that replaces another takes what the files say now, like a reload."""
     loop, shutdown, hangup = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
     loop.add_signal_handler(signal.SIGHUP, hangup.set)
@@ -52,7 +56,6 @@ async def _serve_node(path: Path, fixed: Mapping[str, str], sockets: list[socket
         loop.add_signal_handler(signal_number, shutdown.set)
     settings, looked = read_settings(path)
     refuse_changes(settings, fixed)
-    log = EventLog(sys.stdout, clock=time.time)
     async with open_node(settings, emit=log) as node:
         reloader = Reloader(node, looked=looked, asked=hangup, note=log)
         following = [asyncio.create_task(node.follow_storage()), asyncio.create_task(node.follow_bundles())]
