@@ -21,7 +21,6 @@ from mtls_as.rfc.spiffe_bundle import BundleError, SpiffeBundle, parse_bundle
 from mtls_as.rfc.spiffe_id import SpiffeID
 from mtls_as.server.ports import Clock
 
-POLL_SECONDS: Final = 1.0
 DEFAULT_REFRESH: Final = 300
 """Seconds between two fetches of a bundle without `spiffe_refresh_hint` (SPIFFE Federation §4.1)."""
 REFRESH_LIMITS: Final = (60, 3600)
@@ -113,7 +112,10 @@ class Federation:
         return self._domains
 
     async def refresh(self) -> None:
-        """Read the files that have changed, and fetch the bundles that are due. What fails is logged, never raised."""
+        """Read the files that have changed, and fetch the bundles that are due: to be called every second or so.
+
+        What fails is logged, never raised.
+        """
         for member in self._members.values():
             self._read_changed(member)
         now = self._clock()
@@ -121,12 +123,6 @@ class Federation:
         for member in due:
             member.attempted_at = now
         await asyncio.gather(*(self._fetch(member) for member in due))
-
-    async def follow(self) -> None:
-        """Keep the bundles current, until cancelled."""
-        while True:
-            await self.refresh()
-            await asyncio.sleep(POLL_SECONDS)
 
     def _load(self, member: _Member) -> None:
         settings = member.settings

@@ -77,8 +77,12 @@ def test_names(tmp_path: Path, name: str) -> None:
             "the first bundle must prove who serves the endpoint",
         ),
         (
-            'bundle_endpoint = "https://a.example"\nbundle_endpoint_ca = "ca.pem"\n'
-            + 'bundle = "a"\nbundle_endpoint_spiffe_id = "spiffe://td.example/a"',
+            """
+            bundle_endpoint = "https://a.example"
+            bundle_endpoint_ca = "ca.pem"
+            bundle_endpoint_spiffe_id = "spiffe://td.example/a"
+            bundle = "a"
+            """,
             "bundle_endpoint_spiffe_id",
             "not by both",
         ),
