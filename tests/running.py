@@ -17,12 +17,11 @@ from typing import Any, Self
 
 import httpx
 
-from mtls_as.config import load_settings
-from mtls_as.server.events import RequestEvent
+from mtls_as.server.events import ReloadEvent, RequestEvent
 from mtls_as.server.signing_keys import generate_signing_key
 from mtls_as.storage import create_key_file, open_storage, upgrade
 from mtls_as.tls import bind_listeners, serve_listeners
-from mtls_as.wiring import Node, open_node
+from mtls_as.wiring import Node, Reloader, open_node, read_settings
 from tests.authority import Authority, Identity
 
 RESOURCE = "https://resource.example"
@@ -79,6 +78,13 @@ class Deployment:
         """Write certificates, keys, database and `config.toml`; returns the path of the latter."""
         self.server_authority.write(self.folder, "server-ca")
         self.server_authority.issue_server("localhost", "127.0.0.1").write(self.folder, "server")
+        self.configure()
+        if not (self.folder / "test.key").exists():
+            self._initialise()
+        return self.path
+
+    def configure(self) -> None:
+        """Write `config.toml` alone, as for a server that runs."""
         public = f'[listeners.public]\nbind = "127.0.0.1:0"\nurl = "{self.public}"\n' if self.public else ""
         admin = '[listeners.admin]\nbind = "127.0.0.1:0"\n' if self.admin else ""
         proxy = f"[listeners.proxy]\n{self.proxy}\n" if self.proxy else ""
@@ -107,9 +113,6 @@ identifier = "{RESOURCE}"
 scopes = {list(SCOPES)!r}
 """
         self.path.write_text("\n".join([head, *self.sections]))
-        if not (self.folder / "test.key").exists():
-            self._initialise()
-        return self.path
 
     def _initialise(self) -> None:
         key = create_key_file(self.folder / "test.key")
@@ -136,6 +139,9 @@ class RunningServer:
     events: list[RequestEvent]
     loop: asyncio.AbstractEventLoop
     clock_offset: list[float]
+    reloader: Reloader
+    reloads: list[ReloadEvent]
+    """Only those that were asked for, unless the server runs with `follow_files`."""
 
     @property
     def url(self) -> str:
@@ -161,6 +167,11 @@ class RunningServer:
         """Run a coroutine on the server's loop and wait for it."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(10)
 
+    def reload(self) -> ReloadEvent:
+        """Have the server read everything again, as an administrator would."""
+        event: ReloadEvent = self.call(self.reloader.reload("test"))
+        return event
+
     def ssl_context(self, identity: Identity | None = None) -> ssl.SSLContext:
         """A client's TLS context: trusts the server, presents `identity`."""
         context = ssl.create_default_context(cadata=self.deployment.server_authority.pem)
@@ -173,6 +184,18 @@ class RunningServer:
     def client(self, identity: Identity | None = None) -> httpx.Client:
         """An HTTP client that presents `identity`."""
         return httpx.Client(verify=self.ssl_context(identity), base_url=self.url, trust_env=False)
+
+    def proxy_client(self, identity: Identity | None = None, *, address: str | None = None) -> httpx.Client:
+        """An HTTP client in the place of the proxy: presents `identity` where there is TLS, connects from `address`."""
+        lines = self.deployment.proxy or ""
+        tls = "proxy_certificates" in lines
+        transport = httpx.HTTPTransport(
+            verify=self.ssl_context(identity),
+            local_address=address,
+            uds=None if "proxy" in self.ports else lines.partition("unix:")[2].partition('"')[0],
+        )
+        place = f"{'https' if tls else 'http'}://localhost:{self.ports.get('proxy', 80)}"
+        return httpx.Client(transport=transport, base_url=place, trust_env=False)
 
     def token(self, identity: Identity | None, client_id: str | None = "c1", **form: Any) -> httpx.Response:
         """One token request over a new connection."""
@@ -187,10 +210,13 @@ def token_form(client_id: str | None = "c1", **form: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def running(deployment: Deployment) -> Iterator[RunningServer]:
-    """Start the server of a deployment, and stop it gracefully at the end."""
-    settings = load_settings(deployment.write())
-    started, box, events = threading.Event(), _Box(), list[RequestEvent]()
+def running(deployment: Deployment, *, follow_files: float | None = None) -> Iterator[RunningServer]:
+    """Start the server of a deployment, and stop it gracefully at the end.
+
+    With `follow_files` it looks every so many seconds whether its files have changed.
+    """
+    settings, looked = read_settings(deployment.write())
+    started, box, events, reloads = threading.Event(), _Box(), list[RequestEvent](), list[ReloadEvent]()
     offset = [0.0]
 
     async def main() -> None:
@@ -201,7 +227,9 @@ def running(deployment: Deployment) -> Iterator[RunningServer]:
             sockets = bind_listeners(listeners)
             places = zip(listeners, sockets, strict=True)
             ports = {each.name: s.getsockname()[1] for each, s in places if s.family is not AF_UNIX}
-            box.server = RunningServer(deployment, node, ports, events, box.loop, offset)
+            reloader = Reloader(node, looked=looked, asked=asyncio.Event(), note=reloads.append)
+            box.server = RunningServer(deployment, node, ports, events, box.loop, offset, reloader, reloads)
+            following = asyncio.create_task(reloader.follow(every=follow_files)) if follow_files else None
             await serve_listeners(
                 listeners,
                 sockets,
@@ -209,8 +237,11 @@ def running(deployment: Deployment) -> Iterator[RunningServer]:
                 timeouts=settings.timeouts,
                 shutdown=box.stop,
                 on_handshake_failure=node.handshake_failed,
+                hand_over=reloader.attach,
                 started=started.set,
             )
+            if following is not None:
+                following.cancel()
 
     thread = threading.Thread(target=_run, args=(main, box, started), daemon=True)
     thread.start()

@@ -32,9 +32,11 @@ async def answer_token_request(
     headers: list[tuple[bytes, bytes]] = list(scope["headers"])
     has_authorization_header = any(name == b"authorization" for name, _ in headers)
     try:
+        # The body comes first: an answer before its end would cost a connection, which may be a proxy's for many clients.
+        body = await _read_form(scope, headers, read_body)
         token_request = TokenRequest(
+            body=body,
             certificate=certificate(scope, event),
-            body=await _read_form(scope, headers, read_body),
             has_authorization_header=has_authorization_header,
             at=clock(),
         )
