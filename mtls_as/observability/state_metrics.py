@@ -11,6 +11,15 @@ from mtls_as.server.signing_keys import SigningKeys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ListEnd:
+    """When a revocation list in use ends (epoch seconds), and the file or URL it is from."""
+
+    trust: str
+    source: str
+    next_update: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerState:
     """What one worker knows at a time (epoch seconds)."""
 
@@ -19,6 +28,9 @@ class ServerState:
     expiries: Sequence[Expiry]
     clients_left_out: bool
     """Whether more clients have certificates than `expiries` lists."""
+    lists: Sequence[ListEnd] = ()
+    failing_sources: Sequence[tuple[str, str]] = ()
+    """Trust domains with the sources of revocation lists that could not be read or fetched the last time."""
 
 
 class StateCollector(Collector):
@@ -33,6 +45,8 @@ class StateCollector(Collector):
         left_out = "1 if more clients have certificates than are listed; the most urgent ones are."
         yield GaugeMetricFamily("mtls_as_clients_left_out", left_out, value=float(self._state.clients_left_out))
         yield self._signing_keys()
+        yield self._lists()
+        yield self._failing_sources()
 
     def _certificates(self) -> Metric:
         gauge = GaugeMetricFamily(
@@ -42,6 +56,30 @@ class StateCollector(Collector):
         )
         for expiry in self._state.expiries:
             gauge.add_metric([expiry.role, expiry.trust, expiry.client_id], expiry.not_after - self._state.at)
+        return gauge
+
+    def _lists(self) -> Metric:
+        soonest: dict[tuple[str, str], float] = {}
+        for end in self._state.lists:
+            key = (end.trust, end.source)
+            soonest[key] = min(end.next_update, soonest.get(key, end.next_update))
+        gauge = GaugeMetricFamily(
+            "mtls_as_revocation_list_seconds_left",
+            "Seconds until a revocation list in use ends, negative afterwards; the soonest of each source.",
+            labels=["trust", "source"],
+        )
+        for key, next_update in soonest.items():
+            gauge.add_metric(key, next_update - self._state.at)
+        return gauge
+
+    def _failing_sources(self) -> Metric:
+        gauge = GaugeMetricFamily(
+            "mtls_as_revocation_source_failing",
+            "1 for a source of revocation lists that could not be read or fetched the last time.",
+            labels=["trust", "source"],
+        )
+        for key in self._state.failing_sources:
+            gauge.add_metric(key, 1.0)
         return gauge
 
     def _signing_keys(self) -> Metric:

@@ -11,7 +11,7 @@ from mtls_as.config import ConfigurationError, Problem, Settings
 from mtls_as.http.admin import AdminEndpoints
 from mtls_as.http.routes import Endpoints
 from mtls_as.observability.expiries import Expiries
-from mtls_as.observability.state_metrics import ServerState
+from mtls_as.observability.state_metrics import ListEnd, ServerState
 from mtls_as.pki.trust_domains import TrustDomains
 from mtls_as.rfc.rfc7591_client_metadata import AUTHENTICATION_METHODS, CERTIFICATE_METHODS
 from mtls_as.server.access_tokens import AccessTokenIssuer
@@ -184,6 +184,12 @@ def _admin_endpoints(
             signing_keys=foundation.signing_keys.value,
             expiries=await expiries.current(),
             clients_left_out=expiries.clients_left_out,
+            lists=[
+                ListEnd(trust=status.domain, source=status.source, next_update=status.next_update.timestamp())
+                for status in foundation.revocation.statuses()
+                if status.is_proven and not status.is_delta
+            ],
+            failing_sources=[(domain, source) for domain, source, _ in foundation.revocation.problems()],
         )
         return metrics.exposition(state)
 

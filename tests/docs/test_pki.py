@@ -115,10 +115,16 @@ def test_the_cron_line_is_a_command(place: Workplace) -> None:
     assert place.succeed(*arguments) == ""
 
 
-def test_every_reason_has_its_place() -> None:
-    """Once, and no other."""
+def test_every_reason_to_refuse_a_certificate_has_its_place() -> None:
+    """Once: those that the code of `pki/` knows at least, and none that does not exist."""
     section = DOCUMENT.partition("## Where to look for each reason")[2].partition("| Cause | Codes |")[2]
-    assert sorted(re.findall(r"`([a-z_]+)`", section)) == sorted([*Refusal, "detail"])
+    documented = re.findall(r"`([a-z_]+)`", section.partition("\n\n")[0])
+    assert len(documented) == len(set(documented))
+    assert set(documented) <= set(Refusal)
+    sources = [file.read_text() for file in (ROOT / "mtls_as" / "pki").rglob("*.py")]
+    raised = {Refusal[member] for source in sources for member in re.findall(r"Refusal\.([A-Z_]+)", source)}
+    assert len(raised) > 20
+    assert raised <= set(documented)
 
 
 def test_the_metrics_are_those_there_are() -> None:

@@ -1,10 +1,12 @@
 """The admin listener: health and metrics, there and on no other listener."""
 
+import asyncio
 import base64
 import socket
 import ssl
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -13,7 +15,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mtls_as.rfc.rfc7517_jwk import public_jwk
 from mtls_as.server.signing_keys import SigningKeys
-from tests.authority import Authority, dns, self_signed
+from mtls_as.wiring.file_watch import read_settings
+from mtls_as.wiring.reload import Reloader
+from tests.authority import DAY, Authority, dns, self_signed
+from tests.cli.test_cert_trust import revocation_list
 from tests.running import Deployment, RunningServer, running
 
 AUTHORITY = Authority.create("Partner CA")
@@ -160,6 +165,39 @@ def test_the_ends_of_certificates_are_told(tmp_path: Path) -> None:
     ages = [value for (metric, _), value in found.items() if metric == "mtls_as_signing_key_age_seconds"]
     assert len(ages) == 1
     assert 0 <= ages[0] < 60
+
+
+def test_revocation_lists_and_their_sources_are_told(tmp_path: Path) -> None:
+    """A list in use with its end, and a file that is none."""
+    (tmp_path / "good.crl").write_bytes(revocation_list(AUTHORITY, hours=1))
+    (tmp_path / "bad.crl").write_text("no list")
+    made = Deployment(tmp_path, admin=True)
+    made.trust("default", AUTHORITY, options='crl = ["good.crl", "bad.crl"]')
+    with running(made.client("c1", tls_client_auth_san_dns="c1.example")) as server:
+        found = samples(server)
+    good, bad = str(tmp_path / "good.crl"), str(tmp_path / "bad.crl")
+    name = "mtls_as_revocation_list_seconds_left"
+    assert total(found, name, trust="default", source=good) / 3600 == pytest.approx(47, abs=0.1)
+    assert total(found, "mtls_as_revocation_source_failing", trust="default", source=bad) == 1
+
+
+def test_a_reload_is_counted_and_what_it_brings_is_told(tmp_path: Path) -> None:
+    """The generation grows, and the new anchor's end is the one that is told; a reload that fails changes nothing."""
+    with running(deployment(tmp_path)) as server:
+        settings, looked = read_settings(server.deployment.path)
+        assert settings == server.node.settings
+        reloader = Reloader(server.node, looked=looked, asked=asyncio.Event(), note=lambda _event: None)
+        anchor = tmp_path / "anchor-default-0.pem"
+        anchor.write_text(Authority.create("Partner CA", not_after=datetime.now(UTC) + 20 * DAY).pem)
+        server.call(reloader.reload("test"))
+        anchor.write_text("half a certif")
+        server.call(reloader.reload("test"))
+        found = samples(server)
+    assert total(found, "mtls_as_reloads_total", what="configuration", outcome="succeeded") == 1
+    assert total(found, "mtls_as_reloads_total", what="configuration", outcome="failed") == 1
+    assert total(found, "mtls_as_trust_generation") == 2
+    left = total(found, "mtls_as_certificate_seconds_left", role="anchor", trust="default", client_id="")
+    assert left / 86_400 == pytest.approx(20, abs=0.01)
 
 
 def test_without_a_signing_key_the_server_is_not_ready(tmp_path: Path) -> None:
