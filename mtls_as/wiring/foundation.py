@@ -102,6 +102,7 @@ async def open_foundation(settings: Settings, *, emit: EventSink, clock: Clock) 
             remote_key_sets=RemoteKeySetPool(fetcher, clock=clock),
             certificate_uses=uses,
             metrics=metrics,
-            emit=emit_to_all(emit, uses, metrics),
+            # Nobody can ask for metrics without an admin listener, so nothing is counted.
+            emit=emit_to_all(emit, uses, *([metrics] if settings.listeners.admin_bind else [])),
             clock=clock,
         )

@@ -1,14 +1,17 @@
 """Stored clients: the contract that every adapter keeps."""
 
 import asyncio
+import base64
 from dataclasses import replace
 
 import pytest
 
+from mtls_as.rfc.rfc7517_jwk import public_jwk
 from mtls_as.server.clients import Client, ClientSource, parse_client
 from mtls_as.server.ports import StorageUnavailable
 from mtls_as.storage import ClientExists, ClientNotFound, Storage, StorageError
 from mtls_as.storage.schema import clients as table
+from tests.authority import self_signed
 from tests.storage.conftest import Clock
 
 
@@ -151,3 +154,20 @@ async def test_a_damaged_registration_lets_nobody_in(storage: Storage, registrat
     with pytest.raises(StorageError, match='the stored client "reports" cannot be read') as caught:
         await storage.clients.find("reports")
     assert isinstance(caught.value, StorageUnavailable)
+
+
+async def test_clients_with_certificates_of_their_own_are_found(storage: Storage) -> None:
+    """So many as are asked for, and nobody with bare keys or a CA."""
+    key = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
+    method = {"token_endpoint_auth_method": "self_signed_tls_client_auth"}
+    bare = parse_client(method | {"client_id": "bare", "jwks": {"keys": [key]}}, ClientSource.STORAGE)
+    await storage.clients.add(client())
+    await storage.clients.add(bare)
+    for client_id in ("s2", "s1"):
+        identity = self_signed(client_id)
+        jwk = public_jwk(identity.private_key.public_key(), kid="1", algorithm="ES256")  # type: ignore[arg-type] # P-256
+        keys = [jwk | {"x5c": [base64.b64encode(identity.der).decode()]}]
+        members = method | {"client_id": client_id, "jwks": {"keys": keys}}
+        await storage.clients.add(parse_client(members, ClientSource.STORAGE))
+    assert [found.client_id for found in await storage.clients.with_certificates(10)] == ["s1", "s2"]
+    assert [found.client_id for found in await storage.clients.with_certificates(1)] == ["s1"]
