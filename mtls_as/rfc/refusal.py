@@ -21,6 +21,9 @@ class Refusal(StrEnum):
     DISABLED_CLIENT = "disabled_client"
     SEVERAL_AUTHENTICATION_METHODS = "several_authentication_methods"
     WRONG_AUTHENTICATION_METHOD = "wrong_authentication_method"
+    CREDENTIALS_MALFORMED = "credentials_malformed"
+    CLIENT_ID_CONFLICT = "client_id_conflict"
+    WRONG_SECRET = "wrong_secret"  # noqa: S105 # a reason code
     NO_CERTIFICATE = "no_certificate"
     SUBJECT_MISMATCH = "subject_mismatch"
     KEY_NOT_REGISTERED = "key_not_registered"
@@ -33,11 +36,13 @@ class Refusal(StrEnum):
 
     # Client assertions (RFC 7521 §4.2), JWT-SVIDs among them
     ASSERTION_MALFORMED = "assertion_malformed"
+    ASSERTION_KEY_UNKNOWN = "assertion_key_unknown"
     ASSERTION_UNTRUSTED = "assertion_untrusted"
     ASSERTION_WRONG_AUDIENCE = "assertion_wrong_audience"
     ASSERTION_EXPIRED = "assertion_expired"
     ASSERTION_NOT_YET_VALID = "assertion_not_yet_valid"
     ASSERTION_LIFETIME_TOO_LONG = "assertion_lifetime_too_long"
+    ASSERTION_REPLAYED = "assertion_replayed"
 
     # SPIFFE identities: draft-ietf-oauth-spiffe-client-auth
     NOT_AN_SVID = "not_an_svid"

@@ -5,6 +5,7 @@ this project refuses most of what the standards allow there: no `none`, no symme
 a header, no critical extension.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -90,6 +91,10 @@ class UnknownKey(JWTError):  # noqa: N818 # the name callers were promised
         self.kid = kid
 
 
+class UnfitKeyError(MalformedJWTError):
+    """The key of the token's `kid` is not for its algorithm, or not for signatures."""
+
+
 class BadSignatureError(JWTError):
     """The signature is not by the key that the token names."""
 
@@ -170,13 +175,52 @@ def verify(
     before the signature is good. Raises `JWTError`; its subclass `UnknownKey` says that fresh keys may help. The caller
     must still judge every claim.
     """
-    # (1) three segments of base64url, bounded
-    shape = _SHAPE.fullmatch(token) if len(token) <= MAX_TOKEN_LENGTH else None
-    if shape is None:
-        raise MalformedJWTError(f"the token ({len(token)} characters) is not three segments of base64url within bounds")
-    encoded_header, encoded_payload, encoded_signature = shape.groups()
+    unverified = _read(token, type=type, algorithms=algorithms)  # (1) (2)
+    key = _find_key(unverified.header, keys)  # (3)
+    if not _is_genuine(unverified, key.public_key):  # (4)
+        raise BadSignatureError(f"the signature is not by the key {_quote(unverified.header.kid)}")
+    payload = _parse_object(unverified.payload, "payload")  # (5)
+    return VerifiedJWT(header=unverified.header.members, claims=payload)
 
-    # (2) a header without surprises
+
+def verify_in_vain(
+    token: str,
+    public_keys: Mapping[str, PublicKey],
+    *,
+    type: str | tuple[str | None, ...],  # noqa: A002 # the header's own name
+    algorithms: Collection[str],
+) -> None:
+    """Take as long as `verify` takes where the key is known, for a token that is refused for want of a key.
+
+    `public_keys` are keys that nobody holds, by algorithm. Never raises: whether a name is known, and with which keys,
+    is nothing to learn from a clock.
+    """
+    with contextlib.suppress(JWTError):
+        unverified = _read(token, type=type, algorithms=algorithms)
+        _is_genuine(unverified, public_keys[unverified.header.algorithm])
+
+
+def unverified_claims(token: str) -> Mapping[str, object]:
+    """What a token says before anybody has verified it: good for finding whose keys to verify it with, and no more.
+
+    Raises `MalformedJWTError`.
+    """
+    return _parse_object(_segments(token)[1], "payload")
+
+
+@dataclass(frozen=True, slots=True)
+class _Unverified:
+    """A token whose header is acceptable; nothing of its payload is decoded."""
+
+    header: _Header
+    message: bytes
+    payload: str
+    signature: str
+
+
+def _read(token: str, *, type: str | tuple[str | None, ...], algorithms: Collection[str]) -> _Unverified:  # noqa: A002 # the header's own name
+    """Steps (1) and (2) of `verify`: all that can be refused without a key. Raises `MalformedJWTError`."""
+    encoded_header, payload, signature = _segments(token)
     header = _parse_header(encoded_header)
     if header.algorithm not in _IMPLEMENTATIONS or header.algorithm not in algorithms:
         raise MalformedJWTError(f"the algorithm {_quote(header.algorithm)} is not allowed")
@@ -184,25 +228,33 @@ def verify(
     if header.type not in allowed:
         found = "there is no type" if header.type is None else f"the type {_quote(header.type)} is not the right one"
         raise MalformedJWTError(f"{found}: it is to be {' or '.join(map(str, allowed))}")
+    return _Unverified(header, token[: -len(signature) - 1].encode("ascii"), payload, signature)
 
-    # (3) the key, by name alone, and fit for the algorithm
+
+def _segments(token: str) -> tuple[str, str, str]:
+    shape = _SHAPE.fullmatch(token) if len(token) <= MAX_TOKEN_LENGTH else None
+    if shape is None:
+        raise MalformedJWTError(f"the token ({len(token)} characters) is not three segments of base64url within bounds")
+    return shape[1], shape[2], shape[3]
+
+
+def _find_key(header: _Header, keys: JWKSet) -> JWK:
+    """The key, by name alone, and fit for the algorithm."""
     key = keys.find(header.kid)
     if key is None:
         raise UnknownKey(header.kid)
-    _check_key(key, header.algorithm)
+    algorithm, public_key = header.algorithm, key.public_key
+    if key.use not in (None, "sig") or key.algorithm not in (None, algorithm) or not fits(algorithm, public_key):
+        raise UnfitKeyError(f"the key {_quote(header.kid)} is not for {algorithm} signatures")
+    return key
 
-    # (4) the signature
+
+def _is_genuine(token: _Unverified, public_key: PublicKey) -> bool:
     try:
-        signature = decode_base64url(encoded_signature)
-        signing_input = token[: -len(encoded_signature) - 1].encode("ascii")
-        genuine = _IMPLEMENTATIONS[header.algorithm].verify(signing_input, key.public_key, signature)
+        signature = decode_base64url(token.signature)
     except Base64URLError as error:
         raise MalformedJWTError(f"signature: {error}") from None
-    if not genuine:
-        raise BadSignatureError(f"the signature is not by the key {_quote(header.kid)}")
-
-    # (5) the payload, now authentic
-    return VerifiedJWT(header=header.members, claims=_parse_object(encoded_payload, "payload"))
+    return _IMPLEMENTATIONS[token.header.algorithm].verify(token.message, public_key, signature)
 
 
 @lru_cache(maxsize=64)
@@ -238,11 +290,6 @@ def _parse_object(segment: str, name: str) -> dict[str, object]:
     if not isinstance(value, dict):
         raise MalformedJWTError(f"{name}: not an object")
     return value
-
-
-def _check_key(key: JWK, algorithm: str) -> None:
-    if key.use not in (None, "sig") or key.algorithm not in (None, algorithm) or not fits(algorithm, key.public_key):
-        raise MalformedJWTError(f"the key {_quote(str(key.kid))} is not for {algorithm} signatures")
 
 
 def fits(algorithm: str, key: PublicKey) -> bool:

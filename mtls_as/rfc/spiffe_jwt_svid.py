@@ -5,14 +5,14 @@ that this project signs with itself are accepted, ES256 (the default of SPIRE) a
 assertions, and nothing needs the larger variants.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc7517_jwk import JWKSet
-from mtls_as.rfc.rfc7519_jwt import BadSignatureError, JWTError, UnknownKey, verify
+from mtls_as.rfc.rfc7519_claims import numeric_date, required_numeric_date
+from mtls_as.rfc.rfc7519_jwt import BadSignatureError, JWTError, UnfitKeyError, UnknownKey, verify
 from mtls_as.rfc.spiffe_id import SpiffeID, SpiffeIDError, parse_spiffe_id
 
 CLIENT_ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe"
@@ -22,7 +22,8 @@ MAX_LIFETIME: Final = 3600.0
 LEEWAY: Final = 10.0
 """Seconds that the clock of the issuer may be ahead; none for `exp`."""
 
-_TYPES: Final = ("jwt", "jose", None)  # JWT-SVID §2.3
+TYPES: Final = ("jwt", "jose", None)
+"""The values of `typ`, in lower case (JWT-SVID §2.3)."""
 _HEADERS: Final = frozenset({"alg", "kid", "typ"})  # JWT-SVID §2: no other may be there
 
 
@@ -64,8 +65,10 @@ def verify_jwt_svid(token: str, keys: JWKSet, *, trust_domain: str, audience: st
 
 def _verified_claims(token: str, keys: JWKSet) -> Mapping[str, object]:
     try:
-        verified = verify(token, keys, type=_TYPES, algorithms=ALGORITHMS)
-    except (UnknownKey, BadSignatureError) as error:
+        verified = verify(token, keys, type=TYPES, algorithms=ALGORITHMS)
+    except (UnknownKey, UnfitKeyError) as error:
+        raise JWTSVIDError(Refusal.ASSERTION_KEY_UNKNOWN, str(error)) from None
+    except BadSignatureError as error:
         raise JWTSVIDError(Refusal.ASSERTION_UNTRUSTED, str(error)) from None
     except JWTError as error:
         raise JWTSVIDError(Refusal.ASSERTION_MALFORMED, str(error)) from None
@@ -91,33 +94,17 @@ def _subject(claims: Mapping[str, object], trust_domain: str) -> SpiffeID:
 
 
 def _check_times(claims: Mapping[str, object], at: float) -> float:
-    expires_at = _time(claims, "exp")
-    if expires_at is None:
-        raise JWTSVIDError(Refusal.ASSERTION_MALFORMED, "there is no exp")
+    try:
+        expires_at = required_numeric_date(claims, "exp")
+        begins_at = {name: numeric_date(claims, name) for name in ("iat", "nbf")}
+    except JWTError as error:
+        raise JWTSVIDError(Refusal.ASSERTION_MALFORMED, str(error)) from None
     if at >= expires_at:
         raise JWTSVIDError(Refusal.ASSERTION_EXPIRED, f"exp was {at - expires_at:.0f} s ago")
     if expires_at > at + MAX_LIFETIME:
         reason = f"exp is more than {MAX_LIFETIME:.0f} s ahead"
         raise JWTSVIDError(Refusal.ASSERTION_LIFETIME_TOO_LONG, reason)
-    for name in ("iat", "nbf"):
-        time = _time(claims, name)
+    for name, time in begins_at.items():
         if time is not None and time > at + LEEWAY:
             raise JWTSVIDError(Refusal.ASSERTION_NOT_YET_VALID, f"{name} is {time - at:.0f} s ahead")
     return expires_at
-
-
-def _time(claims: Mapping[str, object], name: str) -> float | None:
-    """A NumericDate (RFC 7519 §2), or None if the claim is not there."""
-    if name not in claims:
-        return None
-    value = claims[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
-        raise JWTSVIDError(Refusal.ASSERTION_MALFORMED, f"{name} is not a time in seconds")
-    return float(value)
-
-
-def _is_finite(value: float) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an integer beyond every float
-        return False

@@ -417,7 +417,7 @@ class TestReload:
             self.publish(moving, json.dumps(following.bundle(sequence=7)))
             assert [client.post("/token", data=form).status_code for client in (old, new)] == [401, 200]
         stale = moving.token(self_signed(), "jwt", **assertion(domain.jwt_svid("/a")))
-        refused(moving, stale, Refusal.ASSERTION_UNTRUSTED)
+        refused(moving, stale, Refusal.ASSERTION_KEY_UNKNOWN)
         assert moving.token(self_signed(), "jwt", **assertion(following.jwt_svid("/a"))).status_code == 200
 
     @pytest.mark.parametrize(
@@ -444,4 +444,4 @@ class TestReload:
         self.publish(moving, json.dumps(document(sequence=6)))
         refused(moving, moving.token(domain.svid("/a"), "x509"), Refusal.UNTRUSTED_ISSUER)
         token = assertion(domain.jwt_svid("/a"))
-        refused(moving, moving.token(self_signed(), "jwt", **token), Refusal.ASSERTION_UNTRUSTED)
+        refused(moving, moving.token(self_signed(), "jwt", **token), Refusal.ASSERTION_KEY_UNKNOWN)

@@ -1,5 +1,7 @@
 """`spiffe_jwt` (draft-ietf-oauth-spiffe-client-auth-02 §3.1): the client assertion is the JWT-SVID of a workload."""
 
+from typing import Final
+
 from mtls_as.pki.path import CertificateRefused
 from mtls_as.pki.spiffe_domains import SpiffeDomains
 from mtls_as.rfc.refusal import Refusal
@@ -8,6 +10,13 @@ from mtls_as.rfc.rfc7591_client_metadata import SpiffeJwt
 from mtls_as.rfc.spiffe_id import SpiffeID
 from mtls_as.rfc.spiffe_jwt_svid import CLIENT_ASSERTION_TYPE, JWTSVIDError, verify_jwt_svid
 from mtls_as.server.client_authentication.credentials import ClientAssertion, wrong_method
+
+# Stopped without keys, without the key, without the signature.
+_PROGRESS: Final = {
+    Refusal.SPIFFE_BUNDLE_UNAVAILABLE: 0,
+    Refusal.ASSERTION_KEY_UNKNOWN: 1,
+    Refusal.ASSERTION_UNTRUSTED: 2,
+}
 
 
 def verify_jwt_assertion(
@@ -41,13 +50,17 @@ def identify_workload(assertion: ClientAssertion, *, domains: SpiffeDomains, iss
             refused.append(error)
     if not refused:
         raise wrong_method("no SPIFFE trust domain is configured")
-    untold = (Refusal.ASSERTION_UNTRUSTED, Refusal.SPIFFE_BUNDLE_UNAVAILABLE)
-    raise next((error for error in refused if error.refusal not in untold), refused[0])
+    raise max(refused, key=_progress)
 
 
 def is_jwt_svid(assertion: ClientAssertion | None) -> bool:
     """Whether a request says that its assertion is a JWT-SVID."""
     return assertion is not None and assertion.type == CLIENT_ASSERTION_TYPE
+
+
+def _progress(error: OAuthError) -> int:
+    """How far a domain got with a token that it refused: the furthest tells most."""
+    return _PROGRESS.get(error.refusal, len(_PROGRESS))
 
 
 def _jwt_svid(assertion: ClientAssertion | None) -> str:
