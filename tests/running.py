@@ -45,6 +45,9 @@ class Deployment:
     algorithm: str = "ES256"
     lifetime: int = 300
     fast_lane: bool = True
+    port: int = 0
+    """Of the mTLS listener; 0 for any."""
+    workers: int = 1
 
     def trust(self, name: str, *authorities: Identity, options: str = "") -> Self:
         """Add a trust domain whose anchors are these certificates."""
@@ -93,7 +96,7 @@ class Deployment:
 certificate = "server.pem"
 private_key = "server-key.pem"
 [listeners.mtls]
-bind = "127.0.0.1:0"
+bind = "127.0.0.1:{self.port}"
 {public}{admin}{proxy}
 [storage]
 url = "sqlite:///test.db"
@@ -102,6 +105,7 @@ encryption_key_file = "test.key"
 algorithm = "{self.algorithm}"
 lifetime = {self.lifetime}
 [server]
+workers = {self.workers}
 fast_lane = {_toml(self.fast_lane)}
 [timeouts]
 handshake = 3

@@ -86,5 +86,7 @@ def _line(at: float, event: _Event) -> str:
 def _bounded(value: object) -> object:
     if isinstance(value, float):
         return round(value, 6)
+    if isinstance(value, int):
+        return value
     text = str(value)
     return text if len(text) <= MAX_TEXT_LENGTH else f"{text[:MAX_TEXT_LENGTH]}… ({len(text)} characters)"

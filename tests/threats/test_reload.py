@@ -205,7 +205,7 @@ def test_resources_and_lifetimes_change(server: RunningServer) -> None:
         ("[storage]", '[listeners.public]\nbind = "127.0.0.1:2"\n[storage]', "listeners.public.bind: "),
         ("sqlite:///test.db", "sqlite:///other.db", "storage.url: "),
         ('"test.key"', '"other.key"', "storage.encryption_key_file: "),
-        ("[server]", "[server]\nworkers = 2", "server.workers: "),
+        ("workers = 1", "workers = 2", "server.workers: "),
         ("idle = 20", "idle = 21", "timeouts.idle: "),
         ("lifetime = 300", "lifetim = 300", "tokens.lifetim: unknown key"),
         ('algorithm = "ES256"', 'algorithm = "PS256"', "PS256"),
