@@ -12,7 +12,7 @@ from mtls_as.cli.output import printable, say
 @click.command(short_help="Run the authorization server.")
 @config_option
 def serve(config: Path) -> None:
-    """Serve until SIGTERM or Ctrl-C; requests under way are answered first. SIGHUP reloads the server's certificate.
+    """Serve until SIGTERM or Ctrl-C; requests under way are answered first. SIGHUP reloads at once.
 
     Everything is read and checked before the first socket is bound. Each request writes one line of JSON to standard
     output: what was asked, by whom, and why it was refused.
