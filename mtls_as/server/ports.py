@@ -1,6 +1,6 @@
 """The ports of the authorization server: what it needs from the outside, as narrow as its use."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from mtls_as.pki.spiffe_domains import SpiffeDomains
@@ -8,6 +8,7 @@ from mtls_as.pki.trust_domains import TrustDomains
 from mtls_as.remote.key_sets import RemoteKeySet
 from mtls_as.rfc.rfc7517_jwk import PublicKey
 from mtls_as.server.clients import Client
+from mtls_as.server.revocation import Revocation
 from mtls_as.server.signing_keys import ExternalKey, SigningKeys
 
 Clock = Callable[[], float]
@@ -102,4 +103,36 @@ class RemoteKeySets(Protocol):
 
     def at(self, url: str) -> RemoteKeySet:
         """The key set of a registered URL."""
+        ...
+
+
+class RevocationStore(Protocol):
+    """The revocations of all nodes. Every method raises `StorageUnavailable`."""
+
+    async def add(self, revocation: Revocation) -> None:
+        """Remember it, beside what is known of the same tokens. It has happened, for good, when this returns."""
+        ...
+
+    async def since(self, revision: int) -> tuple[int, tuple[Revocation, ...]]:
+        """The revision of the storage, and at least the revocations that came after another one; all after -1."""
+        ...
+
+    async def prune(self, *, ended_before: float) -> None:
+        """Forget those that could match no token any longer at this time (epoch seconds)."""
+        ...
+
+
+class OpaqueTokenStore(Protocol):
+    """The claims of opaque access tokens, by the hash of the token. Every method raises `StorageUnavailable`."""
+
+    async def add(self, token_hash: str, claims: Mapping[str, object], *, expires_at: float) -> None:
+        """Remember a new token until its end (epoch seconds). It is there, for all nodes, when this returns."""
+        ...
+
+    async def find(self, token_hash: str) -> Mapping[str, object] | None:
+        """The claims of a token, or None for one that is unknown, or has been forgotten after its end."""
+        ...
+
+    async def prune(self, *, ended_before: float) -> None:
+        """Forget tokens that ended before this time (epoch seconds)."""
         ...

@@ -69,6 +69,27 @@ seen_certificates: Final = Table(
     Index("ix_seen_certificates_last_used_at", "last_used_at"),
 )
 
+revocations: Final = Table(
+    "revocations",
+    metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("value", String(256), primary_key=True),  # mtls_as.server.revocation says of what
+    Column("issued_before", Double, nullable=False),
+    Column("ends_at", Double, nullable=False),
+    Column("revision", Integer, nullable=False),  # at which it was written
+    Index("ix_revocations_revision", "revision"),
+    Index("ix_revocations_ends_at", "ends_at"),
+)
+
+opaque_tokens: Final = Table(
+    "opaque_tokens",
+    metadata,
+    Column("token_hash", String(43), primary_key=True),  # SHA-256, base64url
+    Column("claims", Text, nullable=False),  # JSON: the claims that a JWT would have
+    Column("expires_at", Double, nullable=False),
+    Index("ix_opaque_tokens_expires_at", "expires_at"),
+)
+
 revision: Final = Table(
     "revision",
     metadata,

@@ -6,6 +6,8 @@ from mtls_as.storage.clients import ClientRepository
 from mtls_as.storage.encryption import EncryptionKey
 from mtls_as.storage.engine import BUSY_TIMEOUT, Database
 from mtls_as.storage.migrate import require_current_schema
+from mtls_as.storage.opaque_tokens import OpaqueTokenRepository
+from mtls_as.storage.revocations import RevocationRepository
 from mtls_as.storage.seen_certificates import SeenCertificateRepository
 from mtls_as.storage.signing_keys import SigningKeyRepository
 from mtls_as.storage.transactions import Transactions
@@ -19,6 +21,8 @@ class Storage:
         self.clients = ClientRepository(transactions, clock)
         self.signing_keys = SigningKeyRepository(transactions, encryption_key)
         self.seen_certificates = SeenCertificateRepository(transactions)
+        self.revocations = RevocationRepository(transactions)
+        self.opaque_tokens = OpaqueTokenRepository(transactions)
 
     async def revision(self) -> int:
         """A number that grows with every change, by whichever process. Raises `DatabaseUnavailable`."""

@@ -15,13 +15,15 @@ from mtls_as.storage.schema import metadata
 from tests.storage.conftest import KEY, Clock, opened
 from tests.storage.test_client_repository import client
 
+HEAD = str(migrate._scripts().get_current_head())
+NEXT = f"{int(HEAD) + 1:04}"
 NEXT_VERSION = '''
 """A column more."""
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "NEXT"
+down_revision = "HEAD"
 
 
 def upgrade() -> None:
@@ -46,7 +48,8 @@ def with_next_version(monkeypatch: pytest.MonkeyPatch, folder: Path, *, fail: st
     """Let the program be a newer one, with one migration more."""
     folder = folder / "migrations"
     shutil.copytree(migrate._MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "versions" / "v0003_note.py").write_text(NEXT_VERSION.replace("FAIL", fail))
+    text = NEXT_VERSION.replace("NEXT", NEXT).replace("HEAD", HEAD).replace("FAIL", fail)
+    (folder / "versions" / f"v{NEXT}_note.py").write_text(text)
     monkeypatch.setattr(migrate, "_MIGRATIONS", folder)
 
 
@@ -77,7 +80,7 @@ def test_upgrading_twice_changes_nothing(new_url: str) -> None:
     """`init` can be repeated."""
     upgrade(new_url)
     upgrade(new_url)
-    assert current(new_url) == "0002"
+    assert current(new_url) == HEAD
 
 
 async def test_down_and_up_again(new_url: str) -> None:
@@ -103,12 +106,14 @@ async def test_data_survives_the_next_version_and_the_way_back(
         await storage.clients.add(client())
         key = await storage.signing_keys.rotate("EdDSA", at=1.0, publish_ahead=0, overlap=0)
     with_next_version(monkeypatch, tmp_path)
-    with pytest.raises(DatabaseUnavailable, match=r"has schema 0002, and this program needs 0003; .*: mtls-as init"):
+    with pytest.raises(
+        DatabaseUnavailable, match=f"has schema {HEAD}, and this program needs {NEXT}; .*: mtls-as init"
+    ):
         open_storage(new_url, encryption_key=KEY, clock=Clock())
     upgrade(new_url)
-    assert current(new_url) == "0003"
+    assert current(new_url) == NEXT
     assert "note" in columns(new_url)
-    downgrade(new_url, "0002")
+    downgrade(new_url, HEAD)
     assert "note" not in columns(new_url)
     monkeypatch.undo()
     async with opened(new_url) as storage:
@@ -124,7 +129,7 @@ def test_a_migration_that_fails_leaves_everything_as_it_was(
     with_next_version(monkeypatch, tmp_path, fail="raise RuntimeError('no')")
     with pytest.raises(RuntimeError):
         upgrade(new_url)
-    assert current(new_url) == "0002"
+    assert current(new_url) == HEAD
     assert "note" not in columns(new_url)
 
 
@@ -139,7 +144,9 @@ def test_a_newer_database_is_left_alone(new_url: str, tmp_path: Path, monkeypatc
         lambda: downgrade(new_url),
     )
     for attempt in attempts:
-        with pytest.raises(DatabaseUnavailable, match="has schema 0003, which this program does not know: a newer one"):
+        with pytest.raises(
+            DatabaseUnavailable, match=f"has schema {NEXT}, which this program does not know: a newer one"
+        ):
             attempt()
     assert "note" in columns(new_url)
 

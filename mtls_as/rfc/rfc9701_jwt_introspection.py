@@ -1,0 +1,37 @@
+"""RFC 9701, JWT Response for OAuth Token Introspection: signed answers, and who asks for one."""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+TOKEN_INTROSPECTION_TYPE: Final = "token-introspection+jwt"  # noqa: S105 # the `typ` of §5, not a secret
+MEDIA_TYPE: Final = f"application/{TOKEN_INTROSPECTION_TYPE}"
+
+_QUALITY: Final = re.compile(r"q=([01](?:\.[0-9]{0,3})?)", re.IGNORECASE)
+
+
+def wants_signed_answer(accept: str | None) -> bool:
+    """Whether an `Accept` header asks for a signed answer (§4): it names the media type, and prefers none over it.
+
+    Plain JSON is the answer to every range with a star in it, and to what cannot be read (RFC 9110 §12.5.1).
+    """
+    weights = dict(_weighed(media_range) for media_range in (accept or "").split(","))
+    weight = weights.get(MEDIA_TYPE, 0.0)
+    return weight > 0 and weight >= weights.get("application/json", 0.0)
+
+
+def introspection_claims(
+    *, issuer: str, audience: str, issued_at: int, answer: Mapping[str, object]
+) -> dict[str, object]:
+    """The claims of a signed answer (§5): from the server, to the caller, the answer of RFC 7662 within.
+
+    There is neither `sub` nor `exp`, so that nobody takes it for an access token (§8.1). `issued_at` is in seconds.
+    """
+    return {"iss": issuer, "aud": audience, "iat": issued_at, "token_introspection": dict(answer)}
+
+
+def _weighed(media_range: str) -> tuple[str, float]:
+    media_type, *parameters = (part.strip() for part in media_range.split(";"))
+    found = (_QUALITY.fullmatch(parameter) for parameter in parameters)
+    weight = next((float(match[1]) for match in found if match), 1.0)
+    return media_type.lower(), weight

@@ -1,0 +1,74 @@
+"""The revocations in force, in the memory of every node: whether a token is revoked costs no access to the storage.
+
+A revocation is acknowledged when the storage has it, not before. Other nodes take it over as they follow the storage. A
+node that has not heard from the storage for some seconds asks it, and if there is no answer says so: it never calls a
+token active on the word of old memory.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from mtls_as.server.ports import RevocationStore
+from mtls_as.server.revocation import Revocation, RevocationKind, revocable_names
+
+CURRENT_SECONDS: Final = 3.0
+"""For how long memory is as good as the storage. Nodes ask each second, so that no request has to."""
+CLOCK_SKEW: Final = 3_600.0
+"""Seconds by which the clock of another node may be behind: a revocation is kept for so much longer."""
+
+
+class Revocations:
+    """The revocations of all nodes. To be used on one event loop; `monotonic` is a clock that nobody sets."""
+
+    def __init__(self, store: RevocationStore, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._monotonic = monotonic
+        self._in_force: dict[tuple[RevocationKind, str], Revocation] = {}
+        self._revision = -1
+        self._current_until = float("-inf")
+        self._refreshing = asyncio.Lock()
+
+    async def revoke(self, revocation: Revocation) -> None:
+        """End the tokens that it matches, here at once. Raises `StorageUnavailable`: then nothing is promised."""
+        await self._store.add(revocation)
+        self._take(revocation)
+
+    async def find(self, claims: Mapping[str, object]) -> Revocation | None:
+        """What has ended a token of this server with these claims, if anything. Raises `StorageUnavailable`."""
+        if self._monotonic() >= self._current_until:
+            async with self._refreshing:
+                if self._monotonic() >= self._current_until:
+                    await self.refresh()
+        issued_at = claims.get("iat")
+        for name in revocable_names(claims):
+            revocation = self._in_force.get(name)
+            if revocation is None:
+                continue
+            # A token that does not say when it was issued is as old as any.
+            if not isinstance(issued_at, int | float) or issued_at < revocation.issued_before:
+                return revocation
+        return None
+
+    async def refresh(self) -> None:
+        """Take over what other nodes have revoked since the last time. Raises `StorageUnavailable`."""
+        asked_at = self._monotonic()
+        revision, found = await self._store.since(self._revision)
+        if revision < self._revision:  # an older copy of the database has taken its place
+            revision, found = await self._store.since(-1)
+        for revocation in found:
+            self._take(revocation)
+        self._revision = revision
+        self._current_until = asked_at + CURRENT_SECONDS
+
+    async def prune(self, at: float) -> None:
+        """Forget what can match no living token at this time in epoch seconds. Raises `StorageUnavailable`."""
+        ended_before = at - CLOCK_SKEW
+        self._in_force = {name: each for name, each in self._in_force.items() if each.ends_at >= ended_before}
+        await self._store.prune(ended_before=ended_before)
+
+    def _take(self, revocation: Revocation) -> None:
+        name = (revocation.kind, revocation.value)
+        known = self._in_force.get(name)
+        self._in_force[name] = revocation if known is None else known.and_also(revocation)
