@@ -9,7 +9,7 @@ from mtls_as.rfc.rfc5280_certificate import Certificate
 from mtls_as.rfc.rfc6749_framework import OAuthError
 from mtls_as.server.certificate_inventory import CertificateRole, registered_certificates
 from mtls_as.server.clients import Client
-from mtls_as.server.ports import ClientFinder, Clock, StorageUnavailable, TrustSource
+from mtls_as.server.ports import ClientFinder, Clock, SpiffeSource, StorageUnavailable, TrustSource
 
 MAX_CLIENTS: Final = 1_000
 """Clients that have a time series of their own: those whose certificate ends soonest."""
@@ -38,6 +38,7 @@ class Expiries:
         *,
         server: Callable[[], Sequence[Certificate]],
         trust: TrustSource,
+        spiffe: SpiffeSource,
         declared: Sequence[Client],
         clients: ClientFinder,
         seen: Callable[[int], Awaitable[Iterable[tuple[str, float]]]],
@@ -46,6 +47,7 @@ class Expiries:
     ) -> None:
         self._server = server
         self._trust = trust
+        self._spiffe = spiffe
         self._declared = declared
         self._clients = clients
         self._seen = seen
@@ -63,7 +65,12 @@ class Expiries:
             # Readiness tells of a storage that is silent; the ends that are known are still true.
             with contextlib.suppress(StorageUnavailable, OAuthError):
                 await self._read_clients()
-        return (*_soonest(CertificateRole.SERVER, {"": self._server()}), *_anchors(self._trust), *self._of_clients)
+        return (
+            *_soonest(CertificateRole.SERVER, {"": self._server()}),
+            *_anchors(self._trust),
+            *_bundles(self._spiffe),
+            *self._of_clients,
+        )
 
     async def _read_clients(self) -> None:
         soonest: dict[str, float] = {}
@@ -84,6 +91,13 @@ class Expiries:
 
 def _anchors(trust: TrustSource) -> Iterable[Expiry]:
     return _soonest(CertificateRole.ANCHOR, trust.current().anchors)
+
+
+def _bundles(spiffe: SpiffeSource) -> Iterable[Expiry]:
+    """The last authority of each bundle to end: before that there is a newer one, if the bundle is kept current."""
+    for name, authorities in spiffe.current().authorities.items():
+        if authorities:
+            yield Expiry(max(authority.not_after.timestamp() for authority in authorities), "spiffe", name)
 
 
 def _soonest(role: str, certificates: Mapping[str, Sequence[Certificate]]) -> Iterable[Expiry]:

@@ -51,7 +51,7 @@ class StateCollector(Collector):
     def _certificates(self) -> Metric:
         gauge = GaugeMetricFamily(
             "mtls_as_certificate_seconds_left",
-            "Seconds until a certificate ends, negative afterwards; the soonest for each role, domain and client.",
+            "Seconds until a certificate ends, negative afterwards; the soonest of each role, domain and client.",
             labels=["role", "trust", "client_id"],
         )
         for expiry in self._state.expiries:

@@ -15,6 +15,7 @@ from mtls_as.pki.policy import PathPolicy
 from mtls_as.pki.presented import PresentedCertificate
 from mtls_as.pki.verdicts import VerdictCache, make_verdict
 from mtls_as.rfc.refusal import Refusal
+from mtls_as.rfc.rfc5280_certificate import Certificate
 from mtls_as.rfc.rfc7517_jwk import JWKSet
 from mtls_as.rfc.spiffe_bundle import SpiffeBundle
 from mtls_as.rfc.spiffe_id import SpiffeID
@@ -69,6 +70,11 @@ class SpiffeDomains:
     def names(self) -> tuple[str, ...]:
         """The trust domains, in the order of the configuration."""
         return tuple(self._domains)
+
+    @property
+    def authorities(self) -> Mapping[str, tuple[Certificate, ...]]:
+        """The X.509 authorities in each bundle in force, for those who watch when they end."""
+        return {name: domain.anchors.certificates for name, domain in self._domains.items() if domain is not None}
 
     def verify(self, presented: PresentedCertificate, *, trust_domain: str, at: datetime) -> TrustedSVID:
         """Verify a leaf as an X.509-SVID of one trust domain (X509-SVID §5). Raises `CertificateRefused`.

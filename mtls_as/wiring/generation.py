@@ -97,7 +97,7 @@ def _assemble(settings: Settings, foundation: Foundation, read: _Read, number: i
     clients = ClientDirectory(declared, foundation.storage.clients.find)
     trust = Current(read.trust)
     endpoints = _endpoints(settings, foundation, clients, trust, read.federation)
-    admin = _admin_endpoints(settings, foundation, clients, trust, read.credentials)
+    admin = _admin_endpoints(settings, foundation, clients, trust, read)
     return Generation(
         number=number,
         settings=settings,
@@ -158,7 +158,7 @@ def _admin_endpoints(
     foundation: Foundation,
     clients: ClientDirectory,
     trust: Current[TrustDomains],
-    credentials: ServerCredentials,
+    read: _Read,
 ) -> AdminEndpoints:
     storage, metrics, clock = foundation.storage, foundation.metrics, foundation.clock
     checks = ReadinessChecks(
@@ -169,8 +169,9 @@ def _admin_endpoints(
         clock=clock,
     )
     expiries = Expiries(
-        server=lambda: credentials.certificates,
+        server=lambda: read.credentials.certificates,
         trust=trust,
+        spiffe=read.federation,
         declared=settings.clients,
         clients=clients,
         seen=storage.seen_certificates.soonest_by_client,

@@ -28,6 +28,7 @@ class World:
     seen: list[tuple[str, float]] = field(default_factory=list)
     stored: list[Client] = field(default_factory=list)
     known: dict[str, Client] = field(default_factory=dict)
+    authorities: Any = field(default_factory=dict)
     error: Exception | None = None
     asked: int = 0
     now: float = NOW.timestamp()
@@ -48,6 +49,7 @@ class World:
         return Expiries(
             server=lambda: (),
             trust=Trust(anchors),  # type: ignore[arg-type] # only its anchors are asked for
+            spiffe=Trust(authorities=self.authorities),  # type: ignore[arg-type] # only its authorities are asked for
             declared=declared,
             clients=self,
             seen=self.soonest,
@@ -58,7 +60,8 @@ class World:
 
 @dataclass
 class Trust:
-    anchors: Any
+    anchors: Any = field(default_factory=dict)
+    authorities: Any = field(default_factory=dict)
 
     def current(self) -> "Trust":
         return self
@@ -73,6 +76,14 @@ async def test_the_soonest_of_each_domain_is_told() -> None:
         Expiry((NOW + DAY).timestamp(), "anchor", "a"),
         Expiry((NOW + 9 * DAY).timestamp(), "anchor", "b"),
     )
+
+
+async def test_the_last_authority_of_a_bundle_is_told() -> None:
+    """A bundle holds old ones until they end; it is out of date when there is no newer one."""
+    old = parse_certificate(Authority.create("A", not_after=NOW + DAY).der)
+    new = parse_certificate(Authority.create("A", not_after=NOW + 9 * DAY).der)
+    found = await World(authorities={"workloads.example": (new, old), "empty.example": ()}).expiries().current()
+    assert found == (Expiry((NOW + 9 * DAY).timestamp(), "spiffe", "workloads.example"),)
 
 
 async def test_seen_and_registered_certificates_of_a_client_are_one_series() -> None:
