@@ -19,7 +19,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Final
-from urllib.parse import urlencode
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -29,14 +28,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mtls_as.pki.presented import PresentedCertificate, present
 from mtls_as.pki.trust_domains import TrustDomains, TrustDomainSettings
-from mtls_as.remote.documents import DocumentFetcher
-from mtls_as.remote.key_sets import RemoteKeySet
-from mtls_as.rfc.rfc6749_framework import parse_form
-from mtls_as.server.client_authentication.authenticated import AuthenticationRequest
-from mtls_as.server.client_authentication.authenticator import ClientAuthenticator
+from mtls_as.rfc.rfc7591_client_metadata import TlsClientAuth
+from mtls_as.rfc.rfc8705_mtls import match_subject
 from mtls_as.server.client_directory import ClientDirectory
 from mtls_as.server.clients import Client, ClientSource, parse_client
-from mtls_as.server.spiffe_federation import Federation
 
 LIMIT: Final = 1.2
 _KEY: Final = ec.generate_private_key(ec.SECP256R1())  # of every leaf: making keys is not what is measured
@@ -74,10 +69,11 @@ class Authority:
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """One server's authenticator, and its clients."""
+    """One server's trust domains, and its clients."""
 
     title: str
-    authenticator: ClientAuthenticator
+    trust: TrustDomains
+    clients: ClientDirectory
     authorities: Sequence[Authority]
     clients_per_domain: int
 
@@ -98,30 +94,29 @@ class Contender:
             f"{title}: {domains} domains and {len(clients)} clients; anchors loaded in {loaded - prepared:.2f} s, "
             f"clients read in {time.perf_counter() - loaded:.2f} s (certificates made in {prepared - started:.2f} s)"
         )
-        authenticator = ClientAuthenticator(
-            issuer="https://as.example",
-            clients=directory,
-            trust=_Fixed(trust),
-            spiffe=Federation((), clock=time.time),
-            remote_key_sets=_NoRemoteKeys(),
-        )
         return cls(
-            title=title, authenticator=authenticator, authorities=authorities, clients_per_domain=clients_per_domain
+            title=title,
+            trust=trust,
+            clients=directory,
+            authorities=authorities,
+            clients_per_domain=clients_per_domain,
         )
 
     async def judge_new(self, choice: random.Random) -> float:
         """Seconds for the verdict on a certificate that was made just now, for a client of any domain."""
         authority = choice.choice(self.authorities)
         client_id = f"{authority.domain}-{choice.randrange(self.clients_per_domain)}"
-        request = AuthenticationRequest(
-            form=parse_form(urlencode({"client_id": client_id}).encode()),
-            has_authorization_header=False,
-            certificate=authority.issue(f"{client_id}.example"),
-            at=time.time(),
-        )
+        presented, at = authority.issue(f"{client_id}.example"), datetime.now(UTC)
         started = time.perf_counter()
-        await self.authenticator.authenticate(request)
-        return time.perf_counter() - started
+        client = await self.clients.find(client_id)
+        assert client is not None  # noqa: S101 # a benchmark of refusals would measure something else
+        assert client.trust is not None  # noqa: S101 # as above
+        assert isinstance(client.metadata.authentication, TlsClientAuth)  # noqa: S101 # as above
+        trusted = await self.trust.verify_online(presented, domain=client.trust, at=at)
+        mismatch = match_subject(client.metadata.authentication.subject, trusted.presented.leaf)
+        seconds = time.perf_counter() - started
+        assert mismatch is None, mismatch  # noqa: S101 # as above
+        return seconds
 
 
 async def compare(few: Contender, many: Contender, *, verdicts: int) -> float:
@@ -140,20 +135,6 @@ async def compare(few: Contender, many: Contender, *, verdicts: int) -> float:
         mean = sum(seconds) / len(seconds)
         print(f"| {title} | {median(seconds) * 1e6:.0f} µs | {slow * 1e6:.0f} µs | {mean * 1e6:.0f} µs |")
     return median(times[many.title]) / median(times[few.title])
-
-
-@dataclass(frozen=True)
-class _Fixed:
-    trust: TrustDomains
-
-    def current(self) -> TrustDomains:
-        return self.trust
-
-
-class _NoRemoteKeys:
-    def at(self, url: str) -> RemoteKeySet:
-        """No client here has a `jwks_uri`."""
-        return RemoteKeySet(url, DocumentFetcher(), clock=time.time)
 
 
 def _client(domain: str, number: int) -> Client:
