@@ -13,6 +13,7 @@ from mtls_as.pki.revocation import Revocation
 from mtls_as.pki.trust_domains import TrustDomains
 from mtls_as.server.events import EventSink
 from mtls_as.server.ports import Clock, StorageUnavailable
+from mtls_as.server.pruning import pruning
 from mtls_as.server.signing_keys import SigningKeys
 from mtls_as.storage import Storage
 from mtls_as.tls import Listener, ServerCredentials
@@ -74,6 +75,12 @@ class Node:
         self.generation = generation
         self.foundation.metrics.set_trust_generation(generation.number)
 
+    def announce(self, cause: str) -> None:
+        """Log which generation is in force and why, with what an operator should know of its anchors."""
+        _diagnostics.info("%s: generation %d is in force", cause, self.generation.number)
+        for warning in self.trust.warnings:
+            _diagnostics.warning("%s", warning)
+
     def handshake_failed(self, reason: str, peer: str) -> None:
         """Count and log a failed handshake."""
         self.foundation.metrics.count_handshake_failure(reason)
@@ -115,5 +122,10 @@ async def open_node(settings: Settings, *, emit: EventSink, clock: Clock = time.
     async with open_foundation(settings, emit=emit, clock=clock) as foundation:
         await foundation.refresh()
         node = Node(foundation, await build_generation(settings, foundation, number=1))
-        async with foundation.certificate_uses.storing(), foundation.revocation.following():
+        storage = foundation.storage
+        async with (
+            foundation.certificate_uses.storing(),
+            foundation.revocation.following(),
+            pruning([storage.used_once, storage.opaque_tokens, foundation.revocations], clock=clock),
+        ):
             yield node

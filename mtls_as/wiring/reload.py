@@ -124,9 +124,7 @@ class Reloader:
         number = self._node.generation.number
         self._retry_at = None if problem is None else self._monotonic() + RETRY_SECONDS
         if problem is None:
-            _diagnostics.info("reload (%s): generation %d is in force", cause, number)
-            for warning in self._node.trust.warnings:
-                _diagnostics.warning("%s", warning)
+            self._node.announce(f"reload ({cause})")
         else:
             message = "reload (%s) FAILED, generation %d stays in force: %s"
             _diagnostics.error(message, cause, number, problem)

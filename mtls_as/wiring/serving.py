@@ -64,6 +64,10 @@ async def _serve_node(path: Path, fixed: Mapping[str, str], sockets: list[socket
             reloader.attach(prepare)
             following.append(asyncio.create_task(reloader.follow()))
 
+        def started() -> None:
+            settle_memory()
+            node.announce("start")
+
         try:
             await serve_listeners(
                 node.listeners(),
@@ -73,7 +77,7 @@ async def _serve_node(path: Path, fixed: Mapping[str, str], sockets: list[socket
                 shutdown=shutdown,
                 on_handshake_failure=node.handshake_failed,
                 hand_over=follow_files,
-                started=settle_memory,
+                started=started,
             )
         finally:
             for task in following:

@@ -99,7 +99,8 @@ def serving(folder: Path, *, workers: int) -> Iterator[Site]:
         process.wait_until_listening(deployment.port)
         site = Site(deployment, process)
         # The address is bound before the workers serve.
-        eventually(lambda: site.statuses(site.partner) == {200})
+        eventually(lambda: process.errors.count("start: generation 1 is in force") == workers)
+        assert site.statuses(site.partner) == {200}
         yield site
         assert process.end(signal.SIGTERM) == 0, process.errors
 
