@@ -76,6 +76,13 @@ class Refusal(StrEnum):
     SCOPE_NOT_ALLOWED = "scope_not_allowed"
     RESOURCE_NOT_ALLOWED = "resource_not_allowed"
 
+    # A token that is introspected, revoked or exchanged (RFC 7662 §2.2, RFC 7009 §2.1)
+    TOKEN_UNKNOWN = "token_unknown"  # noqa: S105 # a reason code
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105 # a reason code
+    TOKEN_REVOKED = "token_revoked"  # noqa: S105 # a reason code
+    TOKEN_OF_ANOTHER_CLIENT = "token_of_another_client"  # noqa: S105 # a reason code
+    TOKEN_NOT_FOR_CALLER = "token_not_for_caller"  # noqa: S105 # a reason code
+
     # The server
     INTERNAL_ERROR = "internal_error"
     TEMPORARILY_UNAVAILABLE = "temporarily_unavailable"

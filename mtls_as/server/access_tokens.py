@@ -1,7 +1,11 @@
-"""Makes access tokens: RFC 9068 claims, bound to the certificate (RFC 8705 §3.1), signed with the active key."""
+"""Makes access tokens: RFC 9068 claims, bound to the certificate (RFC 8705 §3.1), in the form that the resource takes.
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+That is a JWT signed with the active key, or an opaque token whose claims the server tells by introspection.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
 
 from mtls_as.pki.presented import PresentedCertificate
 from mtls_as.rfc.refusal import Refusal
@@ -9,14 +13,16 @@ from mtls_as.rfc.rfc6749_framework import ErrorCode, OAuthError
 from mtls_as.rfc.rfc8705_mtls import x5t_s256
 from mtls_as.rfc.rfc9068_at_jwt import ACCESS_TOKEN_TYPE, encode_claims
 from mtls_as.server.client_authentication.authenticated import AuthenticatedClient
+from mtls_as.server.opaque_tokens import OpaqueTokens
 from mtls_as.server.policy import Authorization
+from mtls_as.server.resources import TokenFormat
 from mtls_as.server.signing_keys import SigningKey
 from mtls_as.server.token_signing import TokenSigner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuedToken:
-    """A signed access token; `expires_in` in seconds."""
+    """A new access token; `expires_in` in seconds."""
 
     access_token: str = field(repr=False)
     token_id: str
@@ -32,7 +38,12 @@ class AccessTokenIssuer:
     algorithm: str
     """What signs, unless the resource has an algorithm of its own."""
     signer: TokenSigner
+    opaque_tokens: OpaqueTokens
     new_token_id: Callable[[], str]
+    format: TokenFormat = TokenFormat.JWT
+    """The form of the tokens, unless the resource has one of its own."""
+    resource_formats: Mapping[str, TokenFormat] = field(default_factory=dict)
+    """By the identifier of a resource, the form of its tokens."""
     resource_algorithms: Mapping[str, str] = field(default_factory=dict)
     """By the identifier of a resource, the algorithm that its tokens are signed with."""
 
@@ -46,7 +57,7 @@ class AccessTokenIssuer:
         `temporarily_unavailable` where nothing can sign.
         """
         client = authenticated.client
-        key = self.signer.key(self.resource_algorithms.get(authorization.resource, self.algorithm), at)
+        writer = self._writer(authorization.resource, at)
         certificate = self._bound_certificate(authenticated)
         issued_at = int(at)
         expires_at = issued_at + authorization.lifetime
@@ -55,7 +66,7 @@ class AccessTokenIssuer:
         if expires_at <= issued_at:
             detail = "nothing is left of the certificate's life"
             raise OAuthError(ErrorCode.INVALID_CLIENT, Refusal.CERTIFICATE_EXPIRED, detail)
-        expires_at = self._within_life_of_key(key, expires_at, issued_at)
+        expires_at = min(expires_at, writer.ends_by or expires_at)
         token_id = self.new_token_id()
         claims = encode_claims(
             issuer=self.issuer,
@@ -69,27 +80,48 @@ class AccessTokenIssuer:
             confirmation=None if certificate is None else x5t_s256(certificate.leaf.der),
         )
         return IssuedToken(
-            access_token=await self.signer.sign(claims, type=ACCESS_TOKEN_TYPE, key=key),
+            access_token=await writer.write(claims),
             token_id=token_id,
             expires_in=expires_at - issued_at,
             scope=authorization.scope,
         )
 
     def _bound_certificate(self, authenticated: AuthenticatedClient) -> PresentedCertificate | None:
-        """The certificate to bind to; None only for a client that asked for bearer tokens (RFC 8705 §3.4)."""
+        """The certificate to bind to; None only for a client that asked for bearer tokens (RFC 8705 §3.4).
+
+        Such a client gets them if it has no certificate, or has one because its method needs one. A certificate that
+        plays no other part is there to bind the token.
+        """
         if not authenticated.client.metadata.tls_client_certificate_bound_access_tokens:
-            return None
+            return None if authenticated.proof is not None else authenticated.certificate
         if authenticated.certificate is None:
             detail = "the client's tokens are bound, and the connection carries no certificate"
             raise OAuthError(ErrorCode.INVALID_CLIENT, Refusal.NO_CERTIFICATE, detail)
         return authenticated.certificate
 
-    @staticmethod
-    def _within_life_of_key(key: SigningKey, expires_at: int, issued_at: int) -> int:
-        """An earlier end where the key would leave the key set before: nobody could verify the token from then on."""
-        if key.expires_at is None or expires_at <= key.expires_at:
-            return expires_at
-        if int(key.expires_at) <= issued_at:
-            detail = f"the {key.algorithm} key that signs ends now, and has no successor"
-            raise OAuthError(ErrorCode.TEMPORARILY_UNAVAILABLE, Refusal.TEMPORARILY_UNAVAILABLE, detail)
-        return int(key.expires_at)
+    def _writer(self, resource: str, at: float) -> "_Writer":
+        """What makes a token for a resource of its claims. Raises `OAuthError` `temporarily_unavailable`."""
+        if self.resource_formats.get(resource, self.format) is TokenFormat.OPAQUE:
+            return _Writer(self.opaque_tokens.write, ends_by=None)
+        key = self.signer.key(self.resource_algorithms.get(resource, self.algorithm), at)
+        write = partial(self.signer.sign, type=ACCESS_TOKEN_TYPE, key=key)
+        return _Writer(write, ends_by=_last_second(key, issued_at=int(at)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    """Makes a token of claims; `ends_by` (epoch seconds) is the latest end that it can have."""
+
+    write: Callable[[Mapping[str, object]], Awaitable[str]]
+    _: KW_ONLY
+    ends_by: int | None
+
+
+def _last_second(key: SigningKey, *, issued_at: int) -> int | None:
+    """When the key leaves the key set, if that is known: nobody could verify a token from then on."""
+    if key.expires_at is None:
+        return None
+    if int(key.expires_at) <= issued_at:
+        detail = f"the {key.algorithm} key that signs ends now, and has no successor"
+        raise OAuthError(ErrorCode.TEMPORARILY_UNAVAILABLE, Refusal.TEMPORARILY_UNAVAILABLE, detail)
+    return int(key.expires_at)

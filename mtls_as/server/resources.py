@@ -1,6 +1,14 @@
 """Protected resources: whom access tokens are for, and the scopes each resource understands."""
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class TokenFormat(StrEnum):
+    """The form of access tokens: signed claims (RFC 9068), or a text that only introspection explains (RFC 7662)."""
+
+    JWT = "jwt"
+    OPAQUE = "opaque"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -9,3 +17,9 @@ class Resource:
 
     identifier: str
     scopes: tuple[str, ...]
+    algorithm: str | None = None
+    """What signs its tokens; None for the server's own choice."""
+    token_format: TokenFormat | None = None
+    """The form of its tokens; None for the server's own choice."""
+    introspection_clients: tuple[str, ...] = ()
+    """The clients that this resource server is: they may introspect the tokens that are for it (RFC 7662 §2.1)."""

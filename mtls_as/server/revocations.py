@@ -62,9 +62,9 @@ class Revocations:
         self._revision = revision
         self._current_until = asked_at + CURRENT_SECONDS
 
-    async def prune(self, at: float) -> None:
-        """Forget what can match no living token at this time in epoch seconds. Raises `StorageUnavailable`."""
-        ended_before = at - CLOCK_SKEW
+    async def prune(self, *, ended_before: float) -> None:
+        """Forget what can match no token that lives on at this time (epoch seconds). Raises `StorageUnavailable`."""
+        ended_before -= CLOCK_SKEW
         self._in_force = {name: each for name, each in self._in_force.items() if each.ends_at >= ended_before}
         await self._store.prune(ended_before=ended_before)
 

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa_key
 
-from mtls_as.rfc.rfc7517_jwk import PublicKey, public_jwk, thumbprint
+from mtls_as.rfc.rfc7517_jwk import JWK, JWKSet, PublicKey, public_jwk, thumbprint
 from mtls_as.rfc.rfc7519_jwt import PrivateKey
 from mtls_as.rfc.rfc9964_ml_dsa import ML_DSA_ALGORITHMS
 from mtls_as.rfc.rfc9964_ml_dsa import generate_private_key as generate_ml_dsa_key
@@ -99,6 +99,7 @@ class SigningKeys:
     keys: tuple[SigningKey, ...] = ()
     _active: dict[str, _Answer[SigningKey]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _published: list[_Answer[dict[str, object]]] = field(default_factory=list, init=False, repr=False, compare=False)
+    _verifying: list[_Answer[JWKSet]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def active(self, algorithm: str, at: float) -> SigningKey:
         """The one key of this algorithm that signs at this time: the latest that has begun. Raises `NoSigningKey`."""
@@ -127,6 +128,18 @@ class SigningKeys:
             jwks = [public_jwk(k.private_key.public_key(), kid=k.kid, algorithm=k.algorithm) for k in alive]
             known = self._answer({"keys": jwks}, at)
             self._published[:] = [known]
+        return known.value
+
+    def verifying(self, at: float) -> JWKSet:
+        """The public keys of the same keys, for the server's own reading of what it has signed."""
+        known = self._verifying[0] if self._verifying else None
+        if known is None or not known.since <= at < known.until:
+            alive = [key for key in self.keys if not key.is_gone(at)]
+            jwks = [
+                JWK(kid=k.kid, algorithm=k.algorithm, use="sig", public_key=k.private_key.public_key()) for k in alive
+            ]
+            known = self._answer(JWKSet(tuple(jwks)), at)
+            self._verifying[:] = [known]
         return known.value
 
     def _answer(self, value: _T, at: float) -> _Answer[_T]:

@@ -2,11 +2,15 @@
 
 import json
 from collections.abc import Mapping
+from typing import Final
 
 from sqlalchemy import delete, insert, select
 
 from mtls_as.storage.schema import opaque_tokens
 from mtls_as.storage.transactions import Transactions
+
+_BATCH: Final = 5_000
+"""How many are forgotten in one transaction, so that no new token waits long for it."""
 
 
 class OpaqueTokenRepository:
@@ -36,5 +40,9 @@ class OpaqueTokenRepository:
 
     async def prune(self, *, ended_before: float) -> None:
         """Forget tokens that ended before this time."""
-        async with self._transactions.write_quietly() as connection:
-            await connection.execute(delete(opaque_tokens).where(opaque_tokens.c.expires_at < ended_before))
+        ended = select(opaque_tokens.c.token_hash).where(opaque_tokens.c.expires_at < ended_before).limit(_BATCH)
+        deleted = _BATCH
+        while deleted == _BATCH:
+            async with self._transactions.write_quietly() as connection:
+                result = await connection.execute(delete(opaque_tokens).where(opaque_tokens.c.token_hash.in_(ended)))
+                deleted = result.rowcount

@@ -1,0 +1,105 @@
+"""The server's own access tokens as it reads them again: whose a token is, and whether it is still active."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from mtls_as.rfc.refusal import Refusal
+from mtls_as.rfc.rfc6749_framework import ErrorCode, OAuthError
+from mtls_as.rfc.rfc7519_jwt import SUPPORTED_ALGORITHMS, JWTError, verify
+from mtls_as.rfc.rfc9068_at_jwt import ACCESS_TOKEN_TYPE
+from mtls_as.server.opaque_tokens import OpaqueTokens, is_opaque_token
+from mtls_as.server.ports import ClientFinder, SigningKeySource, StorageUnavailable
+from mtls_as.server.revocations import Revocations
+
+_ALGORITHMS: Final = frozenset(SUPPORTED_ALGORITHMS)
+
+
+class TokenNotActive(Exception):  # noqa: N818 - it says what is the case
+    """A token that this server did not issue, or that is good no more. `refusal` and `detail` are for the log alone."""
+
+    def __init__(self, refusal: Refusal, detail: str, *, token_id: str | None = None) -> None:
+        super().__init__(f"{refusal}: {detail}")
+        self.refusal = refusal
+        self.detail = detail
+        self.token_id = token_id
+
+
+@dataclass(frozen=True, slots=True)
+class GenuineToken:
+    """A token that this server issued, and what it says; made by `IssuedTokens` alone. It may have ended since."""
+
+    claims: Mapping[str, object]
+    token_id: str
+    client_id: str
+    audience: tuple[str, ...]
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedTokens:
+    """Reads the tokens of one issuer, of either form. JWTs cost no access to the storage."""
+
+    issuer: str
+    signing_keys: SigningKeySource
+    opaque_tokens: OpaqueTokens
+    revocations: Revocations
+    clients: ClientFinder
+
+    async def active(self, token: str, *, at: float) -> GenuineToken:
+        """The token, if it is active at this time (epoch seconds; RFC 7662 §2.2, §4).
+
+        (1) This server issued it; (2) it has not expired; (3) nothing has revoked it; (4) its client is still
+        registered and enabled. Raises `TokenNotActive`, or `OAuthError` `temporarily_unavailable` if that cannot be told.
+        """
+        genuine = await self.genuine(token, at=at)  # (1)
+        if at >= genuine.expires_at:  # (2)
+            raise _not_active(Refusal.TOKEN_EXPIRED, f"exp was {at - genuine.expires_at:.0f} s ago", genuine)
+        try:
+            revocation = await self.revocations.find(genuine.claims)  # (3)
+        except StorageUnavailable as error:
+            raise _unavailable(error) from None
+        if revocation is not None:
+            raise _not_active(Refusal.TOKEN_REVOKED, f"revoked by {revocation.kind}", genuine)
+        client = await self.clients.find(genuine.client_id)  # (4)
+        if client is None or not client.enabled:
+            raise _not_active(Refusal.TOKEN_REVOKED, "its client is disabled, or registered no more", genuine)
+        return genuine
+
+    async def genuine(self, token: str, *, at: float) -> GenuineToken:
+        """The token, if this server issued it, with a key that has not been withdrawn.
+
+        Raises `TokenNotActive` and `OAuthError` as `active` does.
+        """
+        if not is_opaque_token(token):
+            return self._read(self._verified_claims(token, at))
+        try:
+            claims = await self.opaque_tokens.find(token)
+        except StorageUnavailable as error:
+            raise _unavailable(error) from None
+        if claims is None:
+            raise TokenNotActive(Refusal.TOKEN_UNKNOWN, "no such opaque token is stored")
+        return self._read(claims)
+
+    def _verified_claims(self, token: str, at: float) -> Mapping[str, object]:
+        keys = self.signing_keys.current().verifying(at)
+        try:
+            return verify(token, keys, type=ACCESS_TOKEN_TYPE, algorithms=_ALGORITHMS).claims
+        except JWTError as error:
+            raise TokenNotActive(Refusal.TOKEN_UNKNOWN, str(error)) from None
+
+    def _read(self, claims: Mapping[str, object]) -> GenuineToken:
+        """The claims are of our own making, and yet whatever may have made them must not crash us."""
+        match claims:
+            case {"iss": self.issuer, "jti": str(token_id), "client_id": str(client_id), "exp": int(end), "aud": aud}:
+                audience = tuple(aud) if isinstance(aud, list) else (str(aud),)
+                return GenuineToken(claims, token_id, client_id, audience, end)
+        raise TokenNotActive(Refusal.TOKEN_UNKNOWN, "it has not the claims of an access token of this issuer")
+
+
+def _not_active(refusal: Refusal, detail: str, token: GenuineToken) -> TokenNotActive:
+    return TokenNotActive(refusal, detail, token_id=token.token_id)
+
+
+def _unavailable(error: StorageUnavailable) -> OAuthError:
+    return OAuthError(ErrorCode.TEMPORARILY_UNAVAILABLE, Refusal.TEMPORARILY_UNAVAILABLE, str(error))
