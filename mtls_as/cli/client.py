@@ -1,22 +1,32 @@
 """`mtls-as client`: the clients stored in the database; those of the configuration file are shown, not changed."""
 
 import asyncio
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mtls_as.cli.options import config_option, json_option
-from mtls_as.cli.output import say, say_json, say_listing
+from mtls_as.cli.options import config_option, duration, json_option
+from mtls_as.cli.output import format_time, say, say_json, say_listing
+from mtls_as.cli.registration import members_of_file, members_of_options
 
 if TYPE_CHECKING:
     from mtls_as.config import Settings
     from mtls_as.server.clients import Client
 
-_CERTIFICATE_METHOD = "self_signed_tls_client_auth"
-_SUBJECT_METHOD = "tls_client_auth"
-_SPIFFE_METHODS = {False: "spiffe_x509", True: "spiffe_jwt"}
+_METHODS = (
+    "tls_client_auth",
+    "self_signed_tls_client_auth",
+    "private_key_jwt",
+    "client_secret_basic",
+    "client_secret_post",
+    "spiffe_x509",
+    "spiffe_jwt",
+    "none",
+)
 
 
 @click.group()
@@ -45,6 +55,13 @@ def client() -> None:
 @click.option("--jwks-uri", metavar="URL", help="Or the place where the client publishes its JWK Set.")
 @click.option("--spiffe-id", metavar="ID", help="Or a SPIFFE ID, with /* at its end all workloads below a path.")
 @click.option("--spiffe-jwt", is_flag=True, help="With --spiffe-id: it sends JWT-SVIDs, not X.509-SVIDs.")
+@click.option(
+    "--method",
+    "token_endpoint_auth_method",
+    type=click.Choice(_METHODS),
+    help="How it authenticates, where the other options leave that open: keys are by default those of its certificate, "
+    "and with private_key_jwt they sign assertions; with client_secret_… the server makes a secret, and shows it once.",
+)
 @click.option("--scope", metavar="SCOPES", help="What it may ask for, separated by spaces.")
 @click.option("--name", "client_name", metavar="TEXT", help="A name for people.")
 @click.option("--access-token-lifetime", type=int, metavar="SECONDS", help="Instead of the server's own.")
@@ -58,12 +75,14 @@ def client() -> None:
 @config_option
 @json_option
 def add(config: Path, metadata: Path | None, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - click's options, by name
-    """Register a client. It has exactly one identity: one subject, one certificate, one set of keys, or one SPIFFE ID.
+    """Register a client. It is known in one way: by one subject, certificate, set of keys, SPIFFE ID, or by a secret.
 
     \b
     Examples:
       mtls-as client add --client-id reports --trust default --san-dns reports.example --scope reports:read
       mtls-as client add --client-id partner --certificate partner.pem --scope reports:read
+      mtls-as client add --client-id batch --method private_key_jwt --jwks batch.jwks.json --scope reports:read
+      mtls-as client add --client-id old --method client_secret_basic --scope reports:read
       mtls-as client add --metadata client.json
     """
     from mtls_as.config import load_settings
@@ -71,12 +90,12 @@ def add(config: Path, metadata: Path | None, *, as_json: bool, **options: Any) -
     from mtls_as.server.clients import ClientSource, parse_client
 
     settings = load_settings(config)
-    members = {**_members_of_file(metadata), **_members_of_options(options)}
+    members = {**members_of_file(metadata), **members_of_options(options)}
     if "client_id" not in members:
         raise click.UsageError("Missing option '--client-id'.")
     if "token_endpoint_auth_method" not in members:
         raise click.UsageError(
-            "How is the client known? Give one --subject-dn, --san-…, --certificate, --jwks… or --spiffe-id."
+            "How is the client known? Give one --subject-dn, --san-…, --certificate, --jwks…, --spiffe-id or --method."
         )
     new = parse_client(members, ClientSource.STORAGE)
     problems = settings.find_client_problems(new)
@@ -84,11 +103,14 @@ def add(config: Path, metadata: Path | None, *, as_json: bool, **options: Any) -
         raise ClientMetadataError(problems)
     if any(declared.client_id == new.client_id for declared in settings.clients):
         raise click.ClickException(f"the client {new.client_id} is declared in {config}; choose another name")
+    new, secret = _with_secret(new)
     asyncio.run(_add(settings, new))
     if as_json:
-        say_json(_described(new))
-    else:
-        say(f"The client {new.client_id} is registered.")
+        say_json(_described(new) | ({} if secret is None else {"client_secret": secret}))
+        return
+    say(f"The client {new.client_id} is registered.")
+    if secret is not None:
+        _say_secret(secret)
 
 
 @client.command("list")
@@ -129,6 +151,36 @@ def show(client_id: str, config: Path, *, as_json: bool) -> None:
             _show(_described(each), as_json=as_json)
             return
     raise click.ClickException(f"there is no client {client_id}, neither in {config} nor in the database")
+
+
+@client.command("rotate-secret", short_help="Make the next secret of a client, and show it once.")
+@click.argument("client_id", metavar="ID")
+@click.option(
+    "--overlap",
+    callback=duration,
+    default="1d",
+    show_default=True,
+    metavar="TIME",
+    help="How long the secret before stays valid: 45s, 30m, 12h, 1d. 0s ends it at once.",
+)
+@config_option
+@json_option
+def rotate_secret(client_id: str, overlap: int, config: Path, *, as_json: bool) -> None:
+    """Make a new secret for a client and show it once. The one before stays valid for a while, so that both sides can
+    change without a gap; any older one ends at once.
+
+    \b
+    Example:
+      mtls-as client rotate-secret old --overlap 12h
+    """
+    secret, changed = asyncio.run(_rotate_secret(config, client_id, at=time.time(), overlap=overlap))
+    if as_json:
+        say_json(_described(changed) | {"client_secret": secret})
+        return
+    say(f"The client {client_id} has a new secret.")
+    for each in changed.secrets[:-1]:
+        say(f"The one before is valid until {format_time(each.expires_at or 0)}.")
+    _say_secret(secret)
 
 
 @client.command()
@@ -188,6 +240,31 @@ async def _add(settings: "Settings", new: "Client") -> None:
         await storage.clients.add(new)
 
 
+async def _rotate_secret(config: Path, client_id: str, *, at: float, overlap: float) -> "tuple[str, Client]":
+    from mtls_as.cli.stored import opened_storage
+    from mtls_as.server.client_secrets import make_secret
+
+    secret, kept = make_secret(at=at)
+    async with opened_storage(_settings_without(config, client_id)) as storage:
+        return secret, await storage.clients.add_secret(client_id, kept, at=at, overlap=overlap)
+
+
+def _with_secret(new: "Client") -> "tuple[Client, str | None]":
+    """The client with a secret of its own if its method wants one, and that secret."""
+    from mtls_as.rfc.rfc7591_client_metadata import SECRET_METHODS
+    from mtls_as.server.client_secrets import make_secret
+
+    if new.metadata.token_endpoint_auth_method not in SECRET_METHODS:
+        return new, None
+    secret, kept = make_secret(at=time.time())
+    return replace(new, secrets=(kept,)), secret
+
+
+def _say_secret(secret: str) -> None:
+    say("Its secret, which nobody can show again:")
+    say(secret)
+
+
 async def _set_enabled(config: Path, client_id: str, *, enabled: bool) -> None:
     from mtls_as.cli.stored import opened_storage
 
@@ -208,63 +285,23 @@ def _settings_without(config: Path, client_id: str) -> "Settings":
 
     settings = load_settings(config)
     if any(declared.client_id == client_id for declared in settings.clients):
-        raise click.ClickException(f"the client {client_id} is declared in {config}: change it there, and restart")
+        raise click.ClickException(f"the client {client_id} is declared in {config}: change it there")
     return settings
-
-
-def _members_of_file(file: Path | None) -> dict[str, object]:
-    from mtls_as.cli.files import FileError, read_json
-
-    if file is None:
-        return {}
-    document = read_json(file)
-    if not isinstance(document, dict):
-        raise FileError(f"{file}: a client's metadata is a JSON object")
-    return document
-
-
-def _members_of_options(options: Mapping[str, Any]) -> dict[str, object]:
-    """The members that the given options stand for; which of them go together is judged with the whole."""
-    from mtls_as.cli.files import read_json
-
-    given = {name: value for name, value in options.items() if value is not None and value is not False}
-    subjects = ("subject_dn", "san_dns", "san_uri", "san_ip", "san_email")
-    members: dict[str, object] = {f"tls_client_auth_{name}": given.pop(name) for name in subjects if name in given}
-    if members:
-        members["token_endpoint_auth_method"] = _SUBJECT_METHOD
-    if "jwks" in given and "certificate" in given:
-        raise click.UsageError("--jwks and --certificate exclude each other.")
-    if "jwks" in given:
-        members["jwks"] = read_json(given.pop("jwks"))
-    if "certificate" in given:
-        members["jwks"] = _keys_of_certificate(given.pop("certificate"))
-    sends_jwt = given.pop("spiffe_jwt", False)
-    if sends_jwt and "spiffe_id" not in given:
-        raise click.UsageError("--spiffe-jwt goes with --spiffe-id.")
-    if "spiffe_id" in given:
-        members.setdefault("token_endpoint_auth_method", _SPIFFE_METHODS[sends_jwt])
-    if given.pop("bearer", False):
-        members["tls_client_certificate_bound_access_tokens"] = False
-    if "jwks" in members or "jwks_uri" in given:
-        members.setdefault("token_endpoint_auth_method", _CERTIFICATE_METHOD)
-    return members | given
-
-
-def _keys_of_certificate(file: Path) -> dict[str, object]:
-    from mtls_as.cli.certificate_facts import registered_keys
-    from mtls_as.cli.files import FileError, read_certificates
-
-    certificate = read_certificates(file)[0]
-    keys = registered_keys(certificate)
-    if keys is None:
-        raise FileError(f"{file}: keys of the kind {certificate.key_description} cannot be registered")
-    return keys
 
 
 def _described(each: "Client") -> dict[str, Any]:
     from mtls_as.server.clients import format_client
 
-    return {**format_client(each), "source": each.source.value}
+    members = {**format_client(each), "source": each.source.value}
+    if each.secrets:
+        members["client_secrets"] = [
+            {
+                "created_at": format_time(secret.created_at),
+                "expires_at": None if secret.expires_at is None else format_time(secret.expires_at),
+            }
+            for secret in each.secrets
+        ]
+    return members
 
 
 def _identity(members: Mapping[str, Any]) -> str:
@@ -275,6 +312,8 @@ def _identity(members: Mapping[str, Any]) -> str:
         return str(members["jwks_uri"])
     if "spiffe_id" in members:
         return str(members["spiffe_id"])
+    if "jwks" not in members:
+        return "-"
     count = len(members["jwks"]["keys"])
     return "1 registered key" if count == 1 else f"{count} registered keys"
 
@@ -286,4 +325,11 @@ def _show(members: Mapping[str, Any], *, as_json: bool) -> None:
         say_json(members)
         return
     for name, value in members.items():
-        say(f"# registered in the {value}" if name == "source" else toml_assignment(name, value))
+        if name == "source":
+            say(f"# registered in the {value}")
+        elif name == "client_secrets":
+            for secret in value:
+                end = "" if secret["expires_at"] is None else f", valid until {secret['expires_at']}"
+                say(f"# a secret made at {secret['created_at']}{end}")
+        else:
+            say(toml_assignment(name, value))

@@ -2,14 +2,13 @@
 
 import asyncio
 import math
-import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from mtls_as.cli.options import config_option, json_option
+from mtls_as.cli.options import config_option, duration, json_option
 from mtls_as.cli.output import format_time, say_listing
 
 if TYPE_CHECKING:
@@ -18,24 +17,13 @@ if TYPE_CHECKING:
 
 EXIT_SOME_END: Final = 3
 _DAY_SECONDS: Final = 86_400
-_UNITS: Final = {"h": 3_600, "d": _DAY_SECONDS, "w": 7 * _DAY_SECONDS}
 _COLUMNS: Final = ("days_left", "role", "client_id", "trust", "subject", "not_after", "last_used", "note")
-
-
-def _duration(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
-    """`12h`, `30d` or `2w` in seconds."""
-    if value is None:
-        return None
-    match = re.fullmatch(r"([0-9]{1,4})([hdw])", value)
-    if match is None:
-        raise click.BadParameter(f"{value} is not a duration such as 12h, 30d or 2w")
-    return int(match[1]) * _UNITS[match[2]]
 
 
 @click.command(short_help="List every certificate registered or seen, the soonest to end first.")
 @click.option(
     "--within",
-    callback=_duration,
+    callback=duration,
     metavar="TIME",
     help="Only what ends within 12h, 30d or 2w, or has ended: exit status 3 if there is any, else 0 and no output.",
 )

@@ -54,6 +54,7 @@ async def judge(
             trust=_Fixed(trust),
             spiffe=spiffe,
             remote_key_sets=_Fetched(fetcher, lambda: at),
+            replays=_Forgetful(),
         )
         return [
             await _judge(client, certificate, authenticators(clients=_OneClient(client)), at=at) for client in clients
@@ -67,7 +68,6 @@ async def _judge(
 ) -> Verdict:
     request = AuthenticationRequest(
         form=parse_form(urlencode({"client_id": client.client_id}).encode()),
-        has_authorization_header=False,
         certificate=certificate,
         at=at,
     )
@@ -95,6 +95,13 @@ class _Fixed:
 
     def current(self) -> TrustDomains:
         return self.trust
+
+
+class _Forgetful:
+    """A judgement uses nothing up."""
+
+    async def use(self, _key: str, _until: float) -> bool:
+        return True
 
 
 @dataclass(frozen=True, slots=True)

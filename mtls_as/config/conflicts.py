@@ -14,7 +14,7 @@ from mtls_as.config.document import ListenersTable, check_base_url, listener_url
 from mtls_as.config.problems import Problem, find_problems, join
 from mtls_as.config.proxy_listener import find_proxy_conflicts
 from mtls_as.rfc.member_reader import did_you_mean
-from mtls_as.rfc.rfc7591_client_metadata import ClientMetadataError
+from mtls_as.rfc.rfc7591_client_metadata import SECRET_METHODS, ClientMetadataError
 from mtls_as.rfc.spiffe_id import SpiffeIDError, parse_spiffe_id, parse_spiffe_id_pattern
 from mtls_as.server.clients import ClientSource, parse_client
 
@@ -106,6 +106,11 @@ def _find_client_problems(members: Mapping[str, object], known: KnownNames) -> I
         parse_client(members, ClientSource.CONFIGURATION)
     except ClientMetadataError as error:
         yield from error.problems
+    method = members.get("token_endpoint_auth_method")
+    if method in SECRET_METHODS:
+        # A secret in a file that is copied, reviewed and versioned is none for long; and who chose it?
+        message = f"{method} is for clients that are not declared here, since the server makes their secrets"
+        yield "token_endpoint_auth_method", f"{message}: register this one with mtls-as client add --method {method}"
     yield from find_client_conflicts(members, known)
 
 

@@ -7,12 +7,14 @@ silently ignored is worse. Every problem is reported, not only the first.
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, assert_never
+from typing import Final, Literal, TypeVar, assert_never
 
 from mtls_as.rfc.member_reader import MemberReader
 from mtls_as.rfc.rfc3986_uri import is_https_url
 from mtls_as.rfc.rfc6749_framework import format_scope, parse_scope
 from mtls_as.rfc.rfc7517_jwk import JWK, JWKError, JWKSet, parse_jwks, public_jwk
+from mtls_as.rfc.rfc7519_jwt import fits
+from mtls_as.rfc.rfc7523_assertion import ALGORITHMS as ASSERTION_ALGORITHMS
 from mtls_as.rfc.rfc8705_mtls import ExpectedSubject, SubjectError, SubjectType, parse_expected_subject
 from mtls_as.rfc.spiffe_id import SpiffeIDError, SpiffeIDPattern, parse_spiffe_id_pattern
 
@@ -20,11 +22,22 @@ TLS_CLIENT_AUTH: Final = "tls_client_auth"  # RFC 8705 §2.1.1
 SELF_SIGNED_TLS_CLIENT_AUTH: Final = "self_signed_tls_client_auth"  # RFC 8705 §2.2.1
 SPIFFE_X509: Final = "spiffe_x509"  # draft-ietf-oauth-spiffe-client-auth-02 §4
 SPIFFE_JWT: Final = "spiffe_jwt"  # the same
+PRIVATE_KEY_JWT: Final = "private_key_jwt"  # RFC 8414 §2, OpenID Connect Core §9
+CLIENT_SECRET_BASIC: Final = "client_secret_basic"  # noqa: S105 # RFC 7591 §2: a method's name
+CLIENT_SECRET_POST: Final = "client_secret_post"  # noqa: S105 # the same
+NONE: Final = "none"  # RFC 7591 §2
 SPIFFE_METHODS: Final = (SPIFFE_X509, SPIFFE_JWT)
+SECRET_METHODS: Final = (CLIENT_SECRET_BASIC, CLIENT_SECRET_POST)
 CERTIFICATE_METHODS: Final = (TLS_CLIENT_AUTH, SELF_SIGNED_TLS_CLIENT_AUTH)
-AUTHENTICATION_METHODS: Final = (*CERTIFICATE_METHODS, *SPIFFE_METHODS)
+GENERAL_METHODS: Final = (*CERTIFICATE_METHODS, PRIVATE_KEY_JWT, *SECRET_METHODS)
+"""The methods that need nothing of the server's configuration."""
+AUTHENTICATION_METHODS: Final = (*GENERAL_METHODS, *SPIFFE_METHODS, NONE)
+CERTIFICATE_PROOFS: Final = frozenset({*CERTIFICATE_METHODS, SPIFFE_X509})
+"""The methods by which the certificate of the connection proves who the client is."""
 GRANT_TYPES: Final = ("client_credentials",)
 """The grant types a client may register for, also the default; RFC 7591's own default, authorization_code, is none."""
+PUBLIC_GRANT_TYPES: Final[frozenset[str]] = frozenset()
+"""Those that a client may use without authenticating: none yet; client_credentials never is one (RFC 6749 §4.4.2)."""
 
 _SUBJECTS: Final = tuple(subject_type.value for subject_type in SubjectType)
 _KEYS: Final = ("jwks", "jwks_uri")
@@ -41,9 +54,9 @@ METADATA_MEMBERS: Final = (
 )
 # The members that say who the client is, and the methods they belong to.
 _OWNERS: Final = (
-    *((member, TLS_CLIENT_AUTH) for member in _SUBJECTS),
-    *((member, SELF_SIGNED_TLS_CLIENT_AUTH) for member in _KEYS),
-    (_SPIFFE_ID, " and ".join(SPIFFE_METHODS)),
+    *((member, (TLS_CLIENT_AUTH,)) for member in _SUBJECTS),
+    *((member, (SELF_SIGNED_TLS_CLIENT_AUTH, PRIVATE_KEY_JWT)) for member in _KEYS),
+    (_SPIFFE_ID, SPIFFE_METHODS),
 )
 
 
@@ -101,7 +114,38 @@ class SpiffeJwt:
     spiffe_id: SpiffeIDPattern
 
 
-Authentication = TlsClientAuth | SelfSignedTlsClientAuth | SpiffeX509 | SpiffeJwt
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrivateKeyJwt:
+    """`private_key_jwt`: an assertion signed with one of the registered keys (RFC 7523 §2.2), which names it by `kid`.
+
+    Registered directly, each key has a `kid` and can make such signatures. Published keys are judged as they come.
+    """
+
+    keys: JWKSet | JWKSUri
+
+    def __post_init__(self) -> None:
+        if isinstance(self.keys, JWKSet) and (problem := _signing_keys_problem(self.keys)):
+            raise ClientMetadataError([("jwks", problem)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSecret:
+    """`client_secret_basic` or `client_secret_post`: a secret that the server made (RFC 6749 §2.3.1).
+
+    The secret itself is no metadata: the server keeps it elsewhere.
+    """
+
+    method: Literal["client_secret_basic", "client_secret_post"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoAuthentication:
+    """`none`: a public client, which proves nothing but its certificate, if it has one (RFC 8705 §4)."""
+
+
+Authentication = (
+    TlsClientAuth | SelfSignedTlsClientAuth | PrivateKeyJwt | ClientSecret | SpiffeX509 | SpiffeJwt | NoAuthentication
+)
 """How a client authenticates: exactly one way."""
 
 
@@ -116,6 +160,10 @@ class ClientMetadata:
     """True unless bearer tokens are asked for; RFC 8705 §3.4 has it the other way round."""
     client_name: str | None = None
 
+    def __post_init__(self) -> None:
+        if isinstance(self.authentication, NoAuthentication) and not PUBLIC_GRANT_TYPES.issuperset(self.grant_types):
+            raise ClientMetadataError([("token_endpoint_auth_method", _no_public_client())])
+
     @property
     def token_endpoint_auth_method(self) -> str:
         """The method's registered name (RFC 7591 §2)."""
@@ -128,6 +176,12 @@ class ClientMetadata:
                 return SPIFFE_X509
             case SpiffeJwt():
                 return SPIFFE_JWT
+            case PrivateKeyJwt():
+                return PRIVATE_KEY_JWT
+            case ClientSecret(method=method):
+                return method
+            case NoAuthentication():
+                return NONE
             case _:
                 assert_never(self.authentication)
 
@@ -151,6 +205,9 @@ def read_client_metadata(reader: MemberReader) -> ClientMetadata | None:
     scope = _read_scope(reader)
     bound = reader.flag("tls_client_certificate_bound_access_tokens", default=True)
     client_name = reader.text("client_name")
+    if isinstance(authentication, NoAuthentication) and not PUBLIC_GRANT_TYPES.issuperset(grant_types):
+        reader.problem("token_endpoint_auth_method", _no_public_client())
+        return None
     if authentication is None:
         return None
     return ClientMetadata(
@@ -168,9 +225,9 @@ def format_client_metadata(metadata: ClientMetadata) -> dict[str, object]:
     match metadata.authentication:
         case TlsClientAuth(subject=subject):
             members[subject.type.value] = subject.text
-        case SelfSignedTlsClientAuth(keys=JWKSUri(url=url)):
+        case SelfSignedTlsClientAuth(keys=JWKSUri(url=url)) | PrivateKeyJwt(keys=JWKSUri(url=url)):
             members["jwks_uri"] = url
-        case SelfSignedTlsClientAuth(keys=JWKSet(keys=keys)):
+        case SelfSignedTlsClientAuth(keys=JWKSet(keys=keys)) | PrivateKeyJwt(keys=JWKSet(keys=keys)):
             members["jwks"] = {"keys": [_format_jwk(key) for key in keys]}
         case SpiffeX509(spiffe_id=pattern) | SpiffeJwt(spiffe_id=pattern):
             members[_SPIFFE_ID] = str(pattern)
@@ -185,33 +242,37 @@ def format_client_metadata(metadata: ClientMetadata) -> dict[str, object]:
 
 def _read_authentication(reader: MemberReader) -> Authentication | None:
     method = reader.text("token_endpoint_auth_method", required=True)
+    if method is None:
+        return None
+    if method not in AUTHENTICATION_METHODS:
+        reader.problem("token_endpoint_auth_method", f"must be {' or '.join(AUTHENTICATION_METHODS)}")
+        return None
+    _refuse_others(reader, method)
     match method:
-        case None:
-            return None
         case "tls_client_auth":
-            _refuse_others(reader, method, _SUBJECTS)
             return _read_subject(reader)
         case "self_signed_tls_client_auth":
-            _refuse_others(reader, method, _KEYS)
-            return _read_keys(reader)
-        case "spiffe_x509":
-            _refuse_others(reader, method, (_SPIFFE_ID,))
-            pattern = _read_spiffe_id(reader)
-            return None if pattern is None else SpiffeX509(spiffe_id=pattern)
-        case "spiffe_jwt":
-            _refuse_others(reader, method, (_SPIFFE_ID,))
-            pattern = _read_spiffe_id(reader)
-            return None if pattern is None else SpiffeJwt(spiffe_id=pattern)
+            keys = _read_keys(reader, method)
+            return None if keys is None else _made(reader, SelfSignedTlsClientAuth, keys)
+        case "private_key_jwt":
+            keys = _read_keys(reader, method)
+            return None if keys is None else _made(reader, PrivateKeyJwt, keys)
+        case "client_secret_basic" | "client_secret_post":
+            return ClientSecret(method=method)
+        case "none":
+            return NoAuthentication()
         case _:
-            choice = " or ".join(AUTHENTICATION_METHODS)
-            reader.problem("token_endpoint_auth_method", f"must be {choice}")
-            return None
+            pattern = _read_spiffe_id(reader)
+            if pattern is None:
+                return None
+            return SpiffeX509(spiffe_id=pattern) if method == SPIFFE_X509 else SpiffeJwt(spiffe_id=pattern)
 
 
-def _refuse_others(reader: MemberReader, method: str, own: Sequence[str]) -> None:
-    for member, owner in _OWNERS:
-        if member not in own and reader.has(member):
-            reader.problem(member, f"belongs to {owner}, not to {method}")
+def _refuse_others(reader: MemberReader, method: str) -> None:
+    """Members that say who the client is, and belong to another method."""
+    for member, owners in _OWNERS:
+        if method not in owners and reader.has(member):
+            reader.problem(member, f"belongs to {' and '.join(owners)}, not to {method}")
 
 
 def _read_spiffe_id(reader: MemberReader) -> SpiffeIDPattern | None:
@@ -241,24 +302,54 @@ def _read_subject(reader: MemberReader) -> TlsClientAuth | None:
         return None
 
 
-def _read_keys(reader: MemberReader) -> SelfSignedTlsClientAuth | None:
+def _read_keys(reader: MemberReader, method: str) -> JWKSet | JWKSUri | None:
     """`jwks` or `jwks_uri`, never both (RFC 7591 §2)."""
     if reader.has("jwks") and reader.has("jwks_uri"):
         reader.problem("jwks_uri", "must not be given together with jwks")
         return None
     try:
         if reader.has("jwks"):
-            return SelfSignedTlsClientAuth(keys=_read_jwks(reader.value("jwks")))
+            return _read_jwks(reader.value("jwks"))
         url = reader.text("jwks_uri") if reader.has("jwks_uri") else None
         if url is not None:
-            return SelfSignedTlsClientAuth(keys=JWKSUri(url=url))
+            return JWKSUri(url=url)
     except JWKError as error:
         reader.problem("jwks", str(error))
     except ClientMetadataError as error:
         reader.problems.extend(error.problems)
     if not reader.has("jwks") and not reader.has("jwks_uri"):
-        reader.problem("", f"{SELF_SIGNED_TLS_CLIENT_AUTH} needs jwks or jwks_uri")
+        reader.problem("", f"{method} needs jwks or jwks_uri")
     return None
+
+
+_ByKeys = TypeVar("_ByKeys", SelfSignedTlsClientAuth, PrivateKeyJwt)
+
+
+def _made(reader: MemberReader, method: type[_ByKeys], keys: JWKSet | JWKSUri) -> _ByKeys | None:
+    try:
+        return method(keys=keys)
+    except ClientMetadataError as error:
+        reader.problems.extend(error.problems)
+        return None
+
+
+def _signing_keys_problem(keys: JWKSet) -> str | None:
+    if not keys.keys:
+        return "holds no key that can be used"
+    for key in keys.keys:
+        if key.kid is None:
+            return "holds a key without kid, by which assertions name the key that signed them"
+        if key.use not in (None, "sig") or not any(
+            fits(algorithm, key.public_key) for algorithm in ASSERTION_ALGORITHMS if key.algorithm in (None, algorithm)
+        ):
+            return f"holds a key that cannot sign with {', '.join(ASSERTION_ALGORITHMS)}"
+    return None
+
+
+def _no_public_client() -> str:
+    allowed = ", ".join(sorted(PUBLIC_GRANT_TYPES))
+    grants = f"only {allowed} may be used" if allowed else "no grant of this server may be used"
+    return f"cannot be none: {grants} by a client that does not authenticate (RFC 6749 §4.4.2)"
 
 
 def _read_grant_types(reader: MemberReader) -> tuple[str, ...]:

@@ -50,12 +50,13 @@ def authorization_server_metadata(
     token_endpoint_auth_methods: Iterable[str],
     scopes: Iterable[str],
     certificate_bound: bool,
+    assertion_algorithms: Iterable[str] = (),
 ) -> dict[str, object]:
     """The metadata document (RFC 8414 §2). `endpoints` are members and URLs (`token_endpoint`, `jwks_uri`, …).
 
     `aliases` are the endpoints of the listener that asks for certificates (RFC 8705 §5), by the same names: each must
     also stand in `endpoints`, end in `_endpoint` and not be the authorization endpoint, which no client calls itself.
-    Raises `MetadataError`.
+    `assertion_algorithms` sign client assertions, if some method takes any. Raises `MetadataError`.
     """
     metadata_url(issuer)
     for name, url in (*endpoints.items(), *(aliases or {}).items()):
@@ -73,6 +74,8 @@ def authorization_server_metadata(
         "token_endpoint_auth_methods_supported": list(token_endpoint_auth_methods),
         "tls_client_certificate_bound_access_tokens": certificate_bound,
     }
+    if algorithms := list(assertion_algorithms):
+        document["token_endpoint_auth_signing_alg_values_supported"] = algorithms
     if aliases:
         document["mtls_endpoint_aliases"] = dict(aliases)
     return document

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, assert_never
 
@@ -11,6 +11,9 @@ from mtls_as.rfc.rfc7591_client_metadata import (
     METADATA_MEMBERS,
     ClientMetadata,
     ClientMetadataError,
+    ClientSecret,
+    NoAuthentication,
+    PrivateKeyJwt,
     SelfSignedTlsClientAuth,
     SpiffeJwt,
     SpiffeX509,
@@ -18,6 +21,7 @@ from mtls_as.rfc.rfc7591_client_metadata import (
     format_client_metadata,
     read_client_metadata,
 )
+from mtls_as.server.client_secrets import StoredSecret
 
 ACCESS_TOKEN_LIFETIMES: Final = range(10, 86_400 + 1)
 """The lifetimes, in seconds, that an access token may be given."""
@@ -41,12 +45,14 @@ class Client:
     """1 to 256 printable ASCII characters without spaces (RFC 6749 appendix A.1, without the space)."""
     metadata: ClientMetadata
     trust: str | None
-    """The trust domain its certificates must chain to. None for self-signed certificates, which chain to nothing, and
-    for SPIFFE, whose IDs name their trust domain."""
+    """The trust domain its certificates must chain to. None for self-signed certificates, which chain to nothing, for
+    SPIFFE, whose IDs name their trust domain, and for methods by which a certificate proves nothing."""
     access_token_lifetime: int | None = None
     """Seconds, or None for the server's own."""
     enabled: bool = True
     source: ClientSource
+    secrets: tuple[StoredSecret, ...] = field(default=(), repr=False)
+    """What is known of its secrets: one, or two while one replaces the other. Only stored clients have any."""
 
     def __post_init__(self) -> None:
         problems = [
@@ -117,5 +123,7 @@ def _trust_problem(trust: str | None, metadata: ClientMetadata) -> str | None:
             return None if trust is None else "must not be given: self-signed certificates chain to no trust domain"
         case SpiffeX509() | SpiffeJwt():
             return None if trust is None else "must not be given: the SPIFFE ID names its trust domain"
+        case PrivateKeyJwt() | ClientSecret() | NoAuthentication():
+            return None if trust is None else "must not be given: no certificate authenticates this client"
         case _:
             assert_never(metadata.authentication)

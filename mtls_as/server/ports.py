@@ -106,6 +106,18 @@ class RemoteKeySets(Protocol):
         ...
 
 
+class ReplayStore(Protocol):
+    """What may be used once, by whichever node: client assertions, DPoP proofs."""
+
+    def use(self, key: str, until: float) -> Awaitable[bool]:
+        """Note a use, and say whether it was the first: if so it is noted for good, until a time in epoch seconds.
+
+        Keys of different kinds must differ by themselves. Raises `StorageUnavailable` when it cannot tell, or cannot
+        remember; then nothing must be let in.
+        """
+        ...
+
+
 class RevocationStore(Protocol):
     """The revocations of all nodes. Every method raises `StorageUnavailable`."""
 

@@ -1,13 +1,21 @@
 """Where the server remembers: SQLAlchemy Core statements behind the ports of `mtls_as.server`."""
 
 from mtls_as.storage.encryption import ENVIRONMENT_VARIABLE, EncryptionKey, create_key_file, read_encryption_key
-from mtls_as.storage.errors import ClientExists, ClientNotFound, DatabaseUnavailable, EncryptionKeyError, StorageError
+from mtls_as.storage.errors import (
+    ClientExists,
+    ClientHasNoSecrets,
+    ClientNotFound,
+    DatabaseUnavailable,
+    EncryptionKeyError,
+    StorageError,
+)
 from mtls_as.storage.migrate import current, downgrade, upgrade
 from mtls_as.storage.store import Storage, open_storage
 
 __all__ = [
     "ENVIRONMENT_VARIABLE",
     "ClientExists",
+    "ClientHasNoSecrets",
     "ClientNotFound",
     "DatabaseUnavailable",
     "EncryptionKey",

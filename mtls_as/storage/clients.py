@@ -1,15 +1,18 @@
 """Stored clients: those that the command line registers while the server runs."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, Select, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mtls_as.rfc.rfc7591_client_metadata import ClientMetadataError
+from mtls_as.rfc.rfc7591_client_metadata import ClientMetadataError, ClientSecret
+from mtls_as.server.client_secrets import StoredSecret, rotate
 from mtls_as.server.clients import Client, ClientSource, format_client, is_client_id, parse_client
-from mtls_as.storage.errors import ClientExists, ClientNotFound, DatabaseUnavailable
-from mtls_as.storage.schema import clients
+from mtls_as.storage.errors import ClientExists, ClientHasNoSecrets, ClientNotFound, DatabaseUnavailable
+from mtls_as.storage.schema import client_secrets, clients
 from mtls_as.storage.transactions import Transactions
 
 
@@ -21,12 +24,13 @@ class ClientRepository:
         self._clock = clock
 
     async def add(self, client: Client) -> None:
-        """Store a new client. Raises `ClientExists`."""
+        """Store a new client, with its secrets. Raises `ClientExists`."""
         now = self._clock()
         values = {"client_id": client.client_id, **_columns(client), "created_at": now, "updated_at": now}
         try:
             async with self._transactions.write() as connection:
                 await connection.execute(insert(clients).values(values))
+                await _insert_secrets(connection, client.client_id, client.secrets)
         except IntegrityError:
             raise ClientExists(f'a client "{client.client_id}" is stored already') from None
 
@@ -34,30 +38,49 @@ class ClientRepository:
         """The client, enabled or not, or None. Any text may be asked for."""
         if not is_client_id(client_id):
             return None
-        async with self._transactions.read() as connection:
-            row = (await connection.execute(select(clients).where(clients.c.client_id == client_id))).one_or_none()
-        return None if row is None else _client(row)
+        found = await self._select(select(clients).where(clients.c.client_id == client_id))
+        return found[0] if found else None
 
     async def list(self) -> tuple[Client, ...]:
         """Every client, ordered by its name."""
-        async with self._transactions.read() as connection:
-            rows = (await connection.execute(select(clients).order_by(clients.c.client_id))).all()
-        return tuple(_client(row) for row in rows)
+        return await self._select(select(clients).order_by(clients.c.client_id))
 
     async def with_certificates(self, limit: int) -> tuple[Client, ...]:
         """So many of the clients that registered certificates of their own."""
         statement = select(clients).where(clients.c.registration.contains('"x5c"')).order_by(clients.c.client_id)
-        async with self._transactions.read() as connection:
-            rows = (await connection.execute(statement.limit(limit))).all()
-        return tuple(_client(row) for row in rows)
+        return await self._select(statement.limit(limit))
 
     async def replace(self, client: Client) -> None:
-        """Store another registration under the same name. Raises `ClientNotFound`."""
-        await self._update(client.client_id, _columns(client))
+        """Store another registration under the same name. Raises `ClientNotFound`.
+
+        Its secrets stay, unless it is to have none: they must not come to life again with a later registration.
+        """
+        async with self._transactions.write() as connection:
+            await self._update(connection, client.client_id, _columns(client))
+            if not isinstance(client.metadata.authentication, ClientSecret):
+                await connection.execute(delete(client_secrets).where(client_secrets.c.client_id == client.client_id))
+
+    async def add_secret(self, client_id: str, new: StoredSecret, *, at: float, overlap: float) -> Client:
+        """Store a new secret, by `mtls_as.server.client_secrets.rotate`: the client as it is then.
+
+        One transaction: two rotations at the same time happen one after the other. Raises `ClientNotFound`, and
+        `ClientHasNoSecrets` for a client that authenticates otherwise.
+        """
+        async with self._transactions.write() as connection:
+            found = await _select(connection, select(clients).where(clients.c.client_id == client_id))
+            _require_one(len(found), client_id)
+            if not isinstance(found[0].metadata.authentication, ClientSecret):
+                method = found[0].metadata.token_endpoint_auth_method
+                raise ClientHasNoSecrets(f'the client "{client_id}" authenticates by {method}, not with a secret')
+            rotated = rotate(found[0].secrets, new, at=at, overlap=overlap)
+            await connection.execute(delete(client_secrets).where(client_secrets.c.client_id == client_id))
+            await _insert_secrets(connection, client_id, rotated)
+        return replace(found[0], secrets=rotated)
 
     async def set_enabled(self, client_id: str, enabled: bool) -> None:  # noqa: FBT001 - the value to set, as in INTERFACE
         """Let a client in, or keep it out. Raises `ClientNotFound`."""
-        await self._update(client_id, {"enabled": enabled})
+        async with self._transactions.write() as connection:
+            await self._update(connection, client_id, {"enabled": enabled})
 
     async def delete(self, client_id: str) -> None:
         """Forget a client. Raises `ClientNotFound`."""
@@ -65,11 +88,51 @@ class ClientRepository:
             result = await connection.execute(delete(clients).where(clients.c.client_id == client_id))
             _require_one(result.rowcount, client_id)
 
-    async def _update(self, client_id: str, values: dict[str, object]) -> None:
-        async with self._transactions.write() as connection:
-            statement = update(clients).where(clients.c.client_id == client_id)
-            result = await connection.execute(statement.values(values | {"updated_at": self._clock()}))
-            _require_one(result.rowcount, client_id)
+    async def _select(self, statement: Select[tuple[object, ...]]) -> tuple[Client, ...]:
+        async with self._transactions.read() as connection:
+            return await _select(connection, statement)
+
+    async def _update(self, connection: AsyncConnection, client_id: str, values: dict[str, object]) -> None:
+        statement = update(clients).where(clients.c.client_id == client_id)
+        result = await connection.execute(statement.values(values | {"updated_at": self._clock()}))
+        _require_one(result.rowcount, client_id)
+
+
+async def _select(connection: AsyncConnection, statement: Select[tuple[object, ...]]) -> tuple[Client, ...]:
+    """Clients with their secrets, in the order of the statement."""
+    rows = (await connection.execute(statement)).all()
+    secrets = await _secrets(connection, statement) if any(_may_have_secrets(row) for row in rows) else {}
+    return tuple(replace(_client(row), secrets=tuple(secrets.get(row.client_id, ()))) for row in rows)
+
+
+async def _secrets(connection: AsyncConnection, statement: Select[tuple[object, ...]]) -> dict[str, list[StoredSecret]]:
+    """The secrets of the clients that a statement selects, the oldest first."""
+    selected = statement.order_by(None).with_only_columns(clients.c.client_id)
+    order = (client_secrets.c.created_at, client_secrets.c.digest)
+    found: dict[str, list[StoredSecret]] = {}
+    of_them = select(client_secrets).where(client_secrets.c.client_id.in_(selected)).order_by(*order)
+    for row in await connection.execute(of_them):
+        secret = StoredSecret(digest=row.digest, created_at=row.created_at, expires_at=row.expires_at)
+        found.setdefault(row.client_id, []).append(secret)
+    return found
+
+
+def _may_have_secrets(row: Row[tuple[object, ...]]) -> bool:
+    return '"client_secret_' in str(row.registration)
+
+
+async def _insert_secrets(connection: AsyncConnection, client_id: str, secrets: Iterable[StoredSecret]) -> None:
+    rows = [
+        {
+            "client_id": client_id,
+            "digest": secret.digest,
+            "created_at": secret.created_at,
+            "expires_at": secret.expires_at,
+        }
+        for secret in secrets
+    ]
+    if rows:
+        await connection.execute(insert(client_secrets), rows)
 
 
 def _require_one(count: int, client_id: str) -> None:

@@ -19,5 +19,9 @@ class ClientExists(StorageError):  # noqa: N818 - it says what is the case
     """A client of this name is stored already."""
 
 
+class ClientHasNoSecrets(StorageError):  # noqa: N818 - it says what is the case
+    """The client authenticates otherwise."""
+
+
 class ClientNotFound(StorageError):  # noqa: N818 - it says what is the case
     """No client of this name is stored."""

@@ -11,6 +11,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Double,
+    ForeignKey,
     Index,
     Integer,
     LargeBinary,
@@ -88,6 +89,23 @@ opaque_tokens: Final = Table(
     Column("claims", Text, nullable=False),  # JSON: the claims that a JWT would have
     Column("expires_at", Double, nullable=False),
     Index("ix_opaque_tokens_expires_at", "expires_at"),
+)
+
+client_secrets: Final = Table(
+    "client_secrets",
+    metadata,
+    Column("client_id", String(256), ForeignKey("clients.client_id", ondelete="CASCADE"), primary_key=True),
+    Column("digest", LargeBinary, primary_key=True),  # mtls_as.server.client_secrets
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=True),
+)
+
+used_once: Final = Table(
+    "used_once",
+    metadata,
+    Column("key_hash", String(43), primary_key=True),
+    Column("until", Double, nullable=False),
+    Index("ix_used_once_until", "until"),
 )
 
 revision: Final = Table(

@@ -11,6 +11,7 @@ from mtls_as.storage.revocations import RevocationRepository
 from mtls_as.storage.seen_certificates import SeenCertificateRepository
 from mtls_as.storage.signing_keys import SigningKeyRepository
 from mtls_as.storage.transactions import Transactions
+from mtls_as.storage.used_once import UsedOnceRepository
 
 
 class Storage:
@@ -21,6 +22,7 @@ class Storage:
         self.clients = ClientRepository(transactions, clock)
         self.signing_keys = SigningKeyRepository(transactions, encryption_key)
         self.seen_certificates = SeenCertificateRepository(transactions)
+        self.used_once = UsedOnceRepository(transactions)
         self.revocations = RevocationRepository(transactions)
         self.opaque_tokens = OpaqueTokenRepository(transactions)
 

@@ -12,6 +12,7 @@ from mtls_as.observability.metrics import Metrics
 from mtls_as.pki.revocation import Revocation
 from mtls_as.remote.documents import DocumentFetcher
 from mtls_as.remote.key_sets import RemoteKeySet
+from mtls_as.server.client_authentication.decoys import Decoys
 from mtls_as.server.events import EventSink, emit_to_all
 from mtls_as.server.ports import Clock
 from mtls_as.server.revocation_fetcher import RevocationFetcher
@@ -63,6 +64,7 @@ class Foundation:
     revocation: Revocation
     """What is known of revocation: each load of trust domains asks it again."""
     remote_key_sets: RemoteKeySetPool
+    decoys: Decoys = field(default_factory=Decoys)
     certificate_uses: CertificateUses
     metrics: Metrics
     emit: EventSink

@@ -13,7 +13,7 @@ from mtls_as.http.routes import Endpoints
 from mtls_as.observability.expiries import Expiries
 from mtls_as.observability.state_metrics import ListEnd, ServerState
 from mtls_as.pki.trust_domains import TrustDomains
-from mtls_as.rfc.rfc7591_client_metadata import AUTHENTICATION_METHODS, CERTIFICATE_METHODS
+from mtls_as.rfc.rfc7591_client_metadata import GENERAL_METHODS, SPIFFE_METHODS
 from mtls_as.server.access_tokens import AccessTokenIssuer
 from mtls_as.server.client_authentication.authenticator import ClientAuthenticator
 from mtls_as.server.client_directory import ClientDirectory
@@ -125,6 +125,8 @@ def _endpoints(
             trust=trust,
             spiffe=federation,
             remote_key_sets=foundation.remote_key_sets,
+            replays=foundation.storage.used_once,
+            decoys=foundation.decoys,
         ),
         grants={grant.grant_type: grant for grant in grants},
         issuer=AccessTokenIssuer(
@@ -142,7 +144,7 @@ def _endpoints(
         grant_types=tuple(grant.grant_type for grant in grants),
         scopes=tuple(dict.fromkeys(scope for resource in settings.resources for scope in resource.scopes)),
         # The methods that a client of this server can have: those of SPIFFE only where there is a SPIFFE trust domain.
-        authentication_methods=AUTHENTICATION_METHODS if settings.spiffe_domains else CERTIFICATE_METHODS,
+        authentication_methods=(*GENERAL_METHODS, *(SPIFFE_METHODS if settings.spiffe_domains else ())),
     )
     return Endpoints(
         token=token,

@@ -17,7 +17,14 @@ def test_metadata_names_what_is_there(server: RunningServer) -> None:
         "token_endpoint": "https://localhost:8443/token",
         "jwks_uri": "https://localhost:8443/jwks",
         "grant_types_supported": ["client_credentials"],
-        "token_endpoint_auth_methods_supported": ["tls_client_auth", "self_signed_tls_client_auth"],
+        "token_endpoint_auth_methods_supported": [
+            "tls_client_auth",
+            "self_signed_tls_client_auth",
+            "private_key_jwt",
+            "client_secret_basic",
+            "client_secret_post",
+        ],
+        "token_endpoint_auth_signing_alg_values_supported": ["PS256", "ES256", "EdDSA"],
         "scopes_supported": ["reports:read", "reports:write", "files:read"],
         "response_types_supported": [],
         "tls_client_certificate_bound_access_tokens": True,
@@ -55,7 +62,10 @@ class TestPublicListener:
         with both.client() as client:
             metadata = client.get(path).json()
             assert client.get(f"{both.public_url}{path}").json() == metadata
-        assert metadata["mtls_endpoint_aliases"] == {"token_endpoint": "https://localhost:9443/tenant/token"}
+        assert metadata["mtls_endpoint_aliases"] == {
+            "token_endpoint": "https://localhost:9443/tenant/token",
+            "revocation_endpoint": "https://localhost:9443/tenant/revoke",
+        }
         assert metadata["jwks_uri"] == "https://localhost:9444/jwks"
 
     def test_documents_and_nothing_else(self, both: RunningServer) -> None:

@@ -200,7 +200,7 @@ def test_every_problem_is_reported_at_once() -> None:
 @pytest.mark.parametrize(
     ("member", "value"),
     [
-        ("token_endpoint_auth_method", "client_secret_basic"),
+        ("token_endpoint_auth_method", "client_secret_jwt"),
         ("token_endpoint_auth_method", None),
         ("grant_types", "client_credentials"),
         ("grant_types", []),
@@ -220,7 +220,7 @@ def test_a_wrong_value_is_an_error_of_its_member(member: str, value: object) -> 
 
 
 def test_the_method_must_be_named() -> None:
-    """RFC 7591's default, client_secret_basic, does not exist here."""
+    """RFC 7591's default, client_secret_basic, is not ours: whoever wants a secret says so."""
     assert problems({"tls_client_auth_san_dns": "a.example"}) == {"token_endpoint_auth_method": "is missing"}
 
 

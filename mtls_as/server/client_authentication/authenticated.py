@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from mtls_as.pki.presented import PresentedCertificate
 from mtls_as.rfc.rfc6749_framework import Form
-from mtls_as.rfc.rfc7591_client_metadata import SPIFFE_JWT
+from mtls_as.rfc.rfc7591_client_metadata import CERTIFICATE_PROOFS
 from mtls_as.rfc.spiffe_id import SpiffeID
 from mtls_as.server.clients import Client
 
@@ -17,9 +17,10 @@ class AuthenticationRequest:
     """
 
     form: Form = field(repr=False)
-    has_authorization_header: bool
     certificate: PresentedCertificate | None
     at: float
+    authorization: tuple[str, ...] = field(default=(), repr=False)
+    """The values of its Authorization headers, as they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +36,8 @@ class AuthenticatedClient:
 
     @property
     def proof(self) -> PresentedCertificate | None:
-        """The certificate, if it proved who the client is; beside an assertion it only binds the token."""
-        return None if self.method == SPIFFE_JWT else self.certificate
+        """The certificate, if it proved who the client is; beside an assertion or a secret it only binds the token."""
+        return self.certificate if self.method in CERTIFICATE_PROOFS else None
 
     @property
     def vouching_domain(self) -> str | None:

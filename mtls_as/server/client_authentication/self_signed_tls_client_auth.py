@@ -3,9 +3,6 @@
 No path is validated, as the RFC says; the validity dates and the strength of the key count all the same.
 """
 
-from datetime import UTC, datetime
-from typing import Final
-
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mtls_as.pki.presented import PresentedCertificate
@@ -15,9 +12,8 @@ from mtls_as.rfc.rfc5280_certificate import Certificate
 from mtls_as.rfc.rfc6749_framework import ErrorCode, OAuthError
 from mtls_as.rfc.rfc7517_jwk import JWK, JWKSet
 from mtls_as.rfc.rfc7591_client_metadata import JWKSUri, SelfSignedTlsClientAuth
+from mtls_as.server.client_authentication.leaf import check_leaf
 from mtls_as.server.ports import RemoteKeySets
-
-MINIMUM_KEY_STRENGTH: Final = 112
 
 
 async def verify_registered(
@@ -29,7 +25,7 @@ async def verify_registered(
 ) -> None:
     """Find the certificate among the client's registered keys. Raises `OAuthError` `invalid_client`."""
     leaf = certificate.leaf
-    _check_leaf(leaf, datetime.fromtimestamp(at, UTC))
+    check_leaf(leaf, at=at)
     registered = authentication.keys
     if isinstance(registered, JWKSet):
         found = _is_among(leaf, registered)
@@ -60,17 +56,6 @@ def _is_same(leaf: Certificate, jwk: JWK) -> bool:
     if jwk.x5c:
         return jwk.x5c[0] == leaf.der
     return jwk.public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) == leaf.public_key_info
-
-
-def _check_leaf(leaf: Certificate, at: datetime) -> None:
-    if at < leaf.not_before:
-        raise _refused(Refusal.CERTIFICATE_NOT_YET_VALID, f"it is valid from {leaf.not_before.isoformat()}")
-    if at > leaf.not_after:
-        raise _refused(Refusal.CERTIFICATE_EXPIRED, f"it was valid until {leaf.not_after.isoformat()}")
-    if leaf.key_strength < MINIMUM_KEY_STRENGTH:
-        raise _refused(
-            Refusal.WEAK_KEY, f"{leaf.key_description} is weaker than {MINIMUM_KEY_STRENGTH} bits of security"
-        )
 
 
 def _refused(refusal: Refusal, detail: str) -> OAuthError:

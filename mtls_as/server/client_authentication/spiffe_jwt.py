@@ -1,6 +1,6 @@
 """`spiffe_jwt` (draft-ietf-oauth-spiffe-client-auth-02 §3.1): the client assertion is the JWT-SVID of a workload."""
 
-from typing import Final
+from typing import Final, TypeGuard
 
 from mtls_as.pki.path import CertificateRefused
 from mtls_as.pki.spiffe_domains import SpiffeDomains
@@ -9,7 +9,7 @@ from mtls_as.rfc.rfc6749_framework import ErrorCode, OAuthError
 from mtls_as.rfc.rfc7591_client_metadata import SpiffeJwt
 from mtls_as.rfc.spiffe_id import SpiffeID
 from mtls_as.rfc.spiffe_jwt_svid import CLIENT_ASSERTION_TYPE, JWTSVIDError, verify_jwt_svid
-from mtls_as.server.client_authentication.credentials import ClientAssertion, wrong_method
+from mtls_as.server.client_authentication.credentials import ClientAssertion, Credential, wrong_method
 
 # Stopped without keys, without the key, without the signature.
 _PROGRESS: Final = {
@@ -20,14 +20,14 @@ _PROGRESS: Final = {
 
 
 def verify_jwt_assertion(
-    authentication: SpiffeJwt, assertion: ClientAssertion | None, *, domains: SpiffeDomains, issuer: str, at: float
+    authentication: SpiffeJwt, credential: Credential | None, *, domains: SpiffeDomains, issuer: str, at: float
 ) -> SpiffeID:
     """The ID of the workload that the assertion names, one of this client's. Raises `OAuthError` `invalid_client`.
 
     The signature is verified with the keys of the trust domain that the client registered, and with no others.
     """
     expected = authentication.spiffe_id
-    text = _jwt_svid(assertion)
+    text = _jwt_svid(credential)
     found = _verify(text, domains=domains, trust_domain=expected.trust_domain, issuer=issuer, at=at)
     if not expected.matches(found):
         detail = f"expected '{expected}', the JWT-SVID is of '{found}'"
@@ -53,9 +53,9 @@ def identify_workload(assertion: ClientAssertion, *, domains: SpiffeDomains, iss
     raise max(refused, key=_progress)
 
 
-def is_jwt_svid(assertion: ClientAssertion | None) -> bool:
-    """Whether a request says that its assertion is a JWT-SVID."""
-    return assertion is not None and assertion.type == CLIENT_ASSERTION_TYPE
+def is_jwt_svid(credential: Credential | None) -> TypeGuard[ClientAssertion]:
+    """Whether a request says that it has an assertion which is a JWT-SVID."""
+    return isinstance(credential, ClientAssertion) and credential.type == CLIENT_ASSERTION_TYPE
 
 
 def _progress(error: OAuthError) -> int:
@@ -63,12 +63,12 @@ def _progress(error: OAuthError) -> int:
     return _PROGRESS.get(error.refusal, len(_PROGRESS))
 
 
-def _jwt_svid(assertion: ClientAssertion | None) -> str:
-    if assertion is None or assertion.text is None:
+def _jwt_svid(credential: Credential | None) -> str:
+    if not isinstance(credential, ClientAssertion) or credential.text is None:
         raise wrong_method("the client authenticates with a JWT-SVID, and there is no client_assertion")
-    if assertion.type != CLIENT_ASSERTION_TYPE:
+    if credential.type != CLIENT_ASSERTION_TYPE:
         raise wrong_method(f"the client_assertion_type of a JWT-SVID is {CLIENT_ASSERTION_TYPE}")
-    return assertion.text
+    return credential.text
 
 
 def _verify(text: str, *, domains: SpiffeDomains, trust_domain: str, issuer: str, at: float) -> SpiffeID:

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from mtls_as.rfc.rfc7591_client_metadata import CERTIFICATE_METHODS
+from mtls_as.rfc.rfc7523_assertion import ALGORITHMS
+from mtls_as.rfc.rfc7591_client_metadata import CERTIFICATE_METHODS, PRIVATE_KEY_JWT
 from mtls_as.rfc.rfc8414_metadata import authorization_server_metadata
 
 
@@ -33,14 +34,16 @@ class MetadataEndpoint:
 
         Raises `MetadataError` for an issuer or a URL that metadata cannot name.
         """
+        methods = tuple(authentication_methods)
         token_endpoint = f"{mtls_url}/token"
         document = authorization_server_metadata(
             issuer=issuer,
             endpoints={"token_endpoint": token_endpoint, "jwks_uri": f"{public_url or mtls_url}/jwks"},
             aliases={"token_endpoint": token_endpoint} if public_url else None,
             grant_types=grant_types,
-            token_endpoint_auth_methods=authentication_methods,
+            token_endpoint_auth_methods=methods,
             scopes=scopes,
             certificate_bound=True,
+            assertion_algorithms=ALGORITHMS if PRIVATE_KEY_JWT in methods else (),
         )
         return cls(issuer=issuer, mtls_url=mtls_url, public_url=public_url, document=document)

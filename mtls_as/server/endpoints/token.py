@@ -1,27 +1,16 @@
 """The token endpoint (RFC 6749 §3.2), as five steps; each takes only what the step before proved."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from mtls_as.pki.presented import PresentedCertificate
 from mtls_as.rfc.refusal import Refusal
-from mtls_as.rfc.rfc6749_framework import ErrorCode, OAuthError, format_scope, parse_form
-from mtls_as.rfc.rfc8705_mtls import x5t_s256
+from mtls_as.rfc.rfc6749_framework import ErrorCode, OAuthError, format_scope
 from mtls_as.server.access_tokens import AccessTokenIssuer, IssuedToken
-from mtls_as.server.client_authentication.authenticated import AuthenticatedClient, AuthenticationRequest
+from mtls_as.server.client_authentication.authenticated import AuthenticatedClient
 from mtls_as.server.client_authentication.authenticator import ClientAuthenticator
+from mtls_as.server.endpoints.client_request import ClientRequest, authenticate, read_form
 from mtls_as.server.events import RequestEvent
 from mtls_as.server.grants.grant import Grant
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenRequest:
-    """A token request. `certificate` is the one whose key this connection proved, `at` is in epoch seconds."""
-
-    body: bytes = field(repr=False)
-    has_authorization_header: bool
-    certificate: PresentedCertificate | None
-    at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,27 +21,13 @@ class TokenEndpoint:
     grants: Mapping[str, Grant]
     issuer: AccessTokenIssuer
 
-    async def answer(self, request: TokenRequest, event: RequestEvent) -> dict[str, object]:
+    async def answer(self, request: ClientRequest, event: RequestEvent) -> dict[str, object]:
         """The successful answer of RFC 6749 §5.1. Notes in `event` what became known. Raises `OAuthError`."""
-        if request.certificate is not None:
-            event.certificate_thumbprint = x5t_s256(request.certificate.leaf.der)
-        form = parse_form(request.body)  # (1)
-        event.unverified_client_id = form.get("client_id")
+        attempt = read_form(request, event)  # (1)
+        form = attempt.form
         event.grant_type = form.get("grant_type")
         grant_type = form.require("grant_type")
-        authenticated = await self.authenticator.authenticate(  # (2)
-            AuthenticationRequest(
-                form=form,
-                has_authorization_header=request.has_authorization_header,
-                certificate=request.certificate,
-                at=request.at,
-            )
-        )
-        event.client_id = authenticated.client.client_id
-        event.authentication_method = authenticated.method
-        event.trust = authenticated.vouching_domain
-        event.certificate = authenticated.proof.leaf if authenticated.proof else None
-        event.spiffe_id = str(authenticated.spiffe_id) if authenticated.spiffe_id else None
+        authenticated = await authenticate(self.authenticator, attempt, event)  # (2)
         grant = self._grant(grant_type, authenticated)  # (3)
         authorization = grant.authorize(authenticated, form)  # (4)
         issued = await self.issuer.issue(authenticated, authorization, at=request.at)  # (5)

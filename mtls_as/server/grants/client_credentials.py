@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mtls_as.rfc.rfc6749_framework import Form
+from mtls_as.rfc.refusal import Refusal
+from mtls_as.rfc.rfc6749_framework import ErrorCode, Form, OAuthError
+from mtls_as.rfc.rfc7591_client_metadata import NONE
 from mtls_as.server.client_authentication.authenticated import AuthenticatedClient
 from mtls_as.server.policy import Authorization, Policy
 
@@ -16,5 +18,12 @@ class ClientCredentialsGrant:
     policy: Policy
 
     def authorize(self, authenticated: AuthenticatedClient, form: Form) -> Authorization:
-        """What the client may have of what it asks for. Raises `OAuthError` `invalid_scope` or `invalid_target`."""
+        """What the client may have of what it asks for.
+
+        Raises `OAuthError`: `unauthorized_client` for a public client (RFC 6749 §4.4.2), `invalid_scope`,
+        `invalid_target`.
+        """
+        if authenticated.method == NONE:
+            detail = "the client did not authenticate, which this grant demands"
+            raise OAuthError(ErrorCode.UNAUTHORIZED_CLIENT, Refusal.GRANT_NOT_ALLOWED, detail)
         return self.policy.authorize(authenticated.client, form)
