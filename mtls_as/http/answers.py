@@ -31,6 +31,13 @@ def json_answer(
     return Answer(status=status, headers={**length, **_ALWAYS, **headers}, body=body)
 
 
+def text_answer(text: str, *, content_type: str, headers: Mapping[str, str]) -> Answer:
+    """An answer whose body is ASCII text; every caller decides on caching in `headers`."""
+    body = text.encode("ascii")
+    length = {"Content-Type": content_type, "Content-Length": str(len(body))}
+    return Answer(status=200, headers={**length, **_ALWAYS, **headers}, body=body)
+
+
 async def send_answer(answer: Answer, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
     """Send an answer by ASGI."""
     headers = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in answer.headers.items()]

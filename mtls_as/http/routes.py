@@ -8,9 +8,14 @@ from urllib.parse import urlsplit
 
 from mtls_as.http.answers import Answer, json_answer
 from mtls_as.http.certificate import CertificateSource
+from mtls_as.http.introspection import answer_introspection_request
+from mtls_as.http.revocation import answer_revocation_request
 from mtls_as.http.token import answer_token_request
 from mtls_as.rfc.rfc8414_metadata import metadata_url
+from mtls_as.server.endpoints.introspection import IntrospectionEndpoint
 from mtls_as.server.endpoints.metadata import MetadataEndpoint
+from mtls_as.server.endpoints.revocation import RevocationEndpoint
+from mtls_as.server.endpoints.signed_metadata import SignedMetadata
 from mtls_as.server.endpoints.token import TokenEndpoint
 from mtls_as.server.events import EventSink
 from mtls_as.server.ports import Clock, SigningKeySource
@@ -39,7 +44,11 @@ class Endpoints:
     """What the routes call."""
 
     token: TokenEndpoint
+    introspection: IntrospectionEndpoint | None
+    """None where no client may introspect anything."""
+    revocation: RevocationEndpoint
     metadata: MetadataEndpoint
+    signed_metadata: SignedMetadata
     signing_keys: SigningKeySource
     clock: Clock
     emit: EventSink
@@ -48,17 +57,20 @@ class Endpoints:
 def mtls_routes(endpoints: Endpoints, certificate: CertificateSource) -> tuple[Route, ...]:
     """The routes of a listener whose requests have a certificate, each in its own way."""
     prefix = _path(endpoints.metadata.mtls_url)
-    token = partial(
-        answer_token_request,
-        certificate=certificate,
-        endpoint=endpoints.token,
-        clock=endpoints.clock,
-        emit=endpoints.emit,
-    )
-    return (
-        Route(method="POST", path=f"{prefix}/token", endpoint=token, hot=True),
-        *_document_routes(endpoints, prefix),
-    )
+
+    def route(path: str, answer: Callable[..., Awaitable[Answer]], endpoint: object, *, hot: bool = False) -> Route:
+        answered = partial(
+            answer, endpoint=endpoint, certificate=certificate, clock=endpoints.clock, emit=endpoints.emit
+        )
+        return Route(method="POST", path=prefix + path, endpoint=answered, hot=hot)
+
+    routes = [
+        route("/token", answer_token_request, endpoints.token, hot=True),
+        route("/revoke", answer_revocation_request, endpoints.revocation),
+    ]
+    if endpoints.introspection is not None:
+        routes.append(route("/introspect", answer_introspection_request, endpoints.introspection, hot=True))
+    return (*routes, *_document_routes(endpoints, prefix))
 
 
 def public_routes(endpoints: Endpoints) -> tuple[Route, ...]:
@@ -68,7 +80,7 @@ def public_routes(endpoints: Endpoints) -> tuple[Route, ...]:
 
 def _document_routes(endpoints: Endpoints, prefix: str) -> tuple[Route, ...]:
     async def metadata(_scope: Mapping[str, Any], _read_body: ReadBody) -> Answer:
-        return json_answer(endpoints.metadata.document, headers=_CACHING)
+        return json_answer(await endpoints.signed_metadata.current(endpoints.clock()), headers=_CACHING)
 
     async def jwks(_scope: Mapping[str, Any], _read_body: ReadBody) -> Answer:
         document = endpoints.signing_keys.current().published(endpoints.clock())

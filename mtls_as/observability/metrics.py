@@ -81,7 +81,7 @@ class Metrics:
         """Count a request."""
         if event.refusal is not None:
             self._refusals.labels(event.refusal.value).inc()
-        elif event.token_id is not None:
+        elif event.endpoint == "token" and event.token_id is not None:
             self._tokens.labels(event.grant_type or "", event.authentication_method or "").inc()
         if event.latency_seconds is not None:
             self._latency.labels(event.endpoint, Outcome(event.outcome).value).observe(event.latency_seconds)

@@ -1,6 +1,6 @@
 """RFC 8414, authorization server metadata: the document, where it stands, and the aliases of RFC 8705 §5."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -51,12 +51,14 @@ def authorization_server_metadata(
     scopes: Iterable[str],
     certificate_bound: bool,
     assertion_algorithms: Iterable[str] = (),
+    introspection_algorithms: Iterable[str] = (),
 ) -> dict[str, object]:
     """The metadata document (RFC 8414 §2). `endpoints` are members and URLs (`token_endpoint`, `jwks_uri`, …).
 
     `aliases` are the endpoints of the listener that asks for certificates (RFC 8705 §5), by the same names: each must
     also stand in `endpoints`, end in `_endpoint` and not be the authorization endpoint, which no client calls itself.
-    `assertion_algorithms` sign client assertions, if some method takes any. Raises `MetadataError`.
+    `assertion_algorithms` sign client assertions, if some method takes any; `introspection_algorithms` sign answers to
+    introspection (RFC 9701 §7), if there is any. Raises `MetadataError`.
     """
     metadata_url(issuer)
     for name, url in (*endpoints.items(), *(aliases or {}).items()):
@@ -71,14 +73,28 @@ def authorization_server_metadata(
         "grant_types_supported": list(grant_types),
         "response_types_supported": [],  # required by §2, and there is no authorization endpoint
         "scopes_supported": list(scopes),
-        "token_endpoint_auth_methods_supported": list(token_endpoint_auth_methods),
+        **_authentication(endpoints, list(token_endpoint_auth_methods), list(assertion_algorithms)),
         "tls_client_certificate_bound_access_tokens": certificate_bound,
     }
-    if algorithms := list(assertion_algorithms):
-        document["token_endpoint_auth_signing_alg_values_supported"] = algorithms
+    if signing := list(introspection_algorithms):
+        document["introspection_signing_alg_values_supported"] = signing
     if aliases:
         document["mtls_endpoint_aliases"] = dict(aliases)
     return document
+
+
+def _authentication(
+    endpoints: Mapping[str, str], methods: Sequence[str], algorithms: Sequence[str]
+) -> dict[str, list[str]]:
+    """How clients authenticate at each endpoint: the same everywhere, but who introspects must prove who it is."""
+    members = {}
+    for name in ("token_endpoint", "introspection_endpoint", "revocation_endpoint"):
+        if name in endpoints:
+            taken = [method for method in methods if name != "introspection_endpoint" or method != "none"]
+            members[f"{name}_auth_methods_supported"] = taken
+            if algorithms:
+                members[f"{name}_auth_signing_alg_values_supported"] = list(algorithms)
+    return members
 
 
 def parse_metadata(document: object, *, issuer: str) -> ServerMetadata:

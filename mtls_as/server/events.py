@@ -56,6 +56,12 @@ class RequestEvent:
         self.refusal = error.refusal
         self.detail = error.detail
 
+    def note_inactive(self, refusal: Refusal, detail: str, token_id: str | None) -> None:
+        """Record why a token that was asked about counts for nothing; the request itself was in order."""
+        self.refusal = refusal
+        self.detail = detail
+        self.token_id = token_id
+
 
 class ReloadOutcome(StrEnum):
     """How a reload ended."""

@@ -31,7 +31,13 @@ class Revocations:
         self._refreshing = asyncio.Lock()
 
     async def revoke(self, revocation: Revocation) -> None:
-        """End the tokens that it matches, here at once. Raises `StorageUnavailable`: then nothing is promised."""
+        """End the tokens that it matches, here at once. Raises `StorageUnavailable`: then nothing is promised.
+
+        What is stored already is not stored again: nobody can keep all nodes busy with one token.
+        """
+        known = self._in_force.get((revocation.kind, revocation.value))
+        if known is not None and known.and_also(revocation) == known:
+            return
         await self._store.add(revocation)
         self._take(revocation)
 

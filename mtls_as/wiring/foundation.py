@@ -1,9 +1,11 @@
 """What a node stands on as long as its process runs: no reload touches it."""
 
 import contextlib
+import secrets
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 from mtls_as.config import Settings
@@ -14,8 +16,10 @@ from mtls_as.remote.documents import DocumentFetcher
 from mtls_as.remote.key_sets import RemoteKeySet
 from mtls_as.server.client_authentication.decoys import Decoys
 from mtls_as.server.events import EventSink, emit_to_all
+from mtls_as.server.opaque_tokens import OPAQUE_TOKEN_BYTES, OpaqueTokens
 from mtls_as.server.ports import Clock
 from mtls_as.server.revocation_fetcher import RevocationFetcher
+from mtls_as.server.revocations import Revocations
 from mtls_as.server.signing_keys import SigningKeys
 from mtls_as.server.token_signing import TokenSigner
 from mtls_as.storage import Storage, open_storage, read_encryption_key
@@ -61,6 +65,9 @@ class Foundation:
     storage: Storage
     signing_keys: Current[SigningKeys]
     token_signer: TokenSigner
+    opaque_tokens: OpaqueTokens
+    revocations: Revocations
+    """Of tokens; `revocation` is that of certificates."""
     revocation: Revocation
     """What is known of revocation: each load of trust domains asks it again."""
     remote_key_sets: RemoteKeySetPool
@@ -72,7 +79,11 @@ class Foundation:
     _revision: int = field(default=-1, init=False)
 
     async def refresh(self) -> bool:
-        """Read the signing keys if the storage has changed, and say whether it has. Raises `StorageUnavailable`."""
+        """Take over revocations, and signing keys if the storage has changed; say whether it has.
+
+        Raises `StorageUnavailable`.
+        """
+        await self.revocations.refresh()
         revision = await self.storage.revision()
         if revision == self._revision:
             return False
@@ -98,6 +109,10 @@ async def open_foundation(settings: Settings, *, emit: EventSink, clock: Clock) 
             storage=storage,
             signing_keys=signing_keys,
             token_signer=TokenSigner(signing_keys),
+            opaque_tokens=OpaqueTokens(
+                store=storage.opaque_tokens, new_token=partial(secrets.token_urlsafe, OPAQUE_TOKEN_BYTES)
+            ),
+            revocations=Revocations(storage.revocations),
             revocation=Revocation(
                 base=settings.folder, folder=settings.storage.revocation_folder, fetcher=lists, clock=clock
             ),

@@ -17,9 +17,13 @@ from mtls_as.rfc.rfc7591_client_metadata import GENERAL_METHODS, SPIFFE_METHODS
 from mtls_as.server.access_tokens import AccessTokenIssuer
 from mtls_as.server.client_authentication.authenticator import ClientAuthenticator
 from mtls_as.server.client_directory import ClientDirectory
+from mtls_as.server.endpoints.introspection import IntrospectionEndpoint
 from mtls_as.server.endpoints.metadata import MetadataEndpoint
+from mtls_as.server.endpoints.revocation import RevocationEndpoint
+from mtls_as.server.endpoints.signed_metadata import SignedMetadata
 from mtls_as.server.endpoints.token import TokenEndpoint
 from mtls_as.server.grants.client_credentials import ClientCredentialsGrant
+from mtls_as.server.issued_tokens import IssuedTokens
 from mtls_as.server.policy import Policy
 from mtls_as.server.readiness import ReadinessChecks
 from mtls_as.server.spiffe_federation import Federation
@@ -118,22 +122,34 @@ def _endpoints(
     federation: Federation,
 ) -> Endpoints:
     grants = [ClientCredentialsGrant(policy=Policy.of(settings.resources, lifetime=settings.tokens.lifetime))]
+    authenticator = ClientAuthenticator(
+        issuer=settings.issuer,
+        clients=clients,
+        trust=trust,
+        spiffe=federation,
+        remote_key_sets=foundation.remote_key_sets,
+        replays=foundation.storage.used_once,
+        decoys=foundation.decoys,
+    )
+    tokens = IssuedTokens(
+        issuer=settings.issuer,
+        signing_keys=foundation.signing_keys,
+        opaque_tokens=foundation.opaque_tokens,
+        revocations=foundation.revocations,
+        clients=clients,
+    )
+    introspection = _introspection(settings, foundation, authenticator, tokens)
     token = TokenEndpoint(
-        authenticator=ClientAuthenticator(
-            issuer=settings.issuer,
-            clients=clients,
-            trust=trust,
-            spiffe=federation,
-            remote_key_sets=foundation.remote_key_sets,
-            replays=foundation.storage.used_once,
-            decoys=foundation.decoys,
-        ),
+        authenticator=authenticator,
         grants={grant.grant_type: grant for grant in grants},
         issuer=AccessTokenIssuer(
             issuer=settings.issuer,
             algorithm=settings.tokens.algorithm,
             signer=foundation.token_signer,
+            opaque_tokens=foundation.opaque_tokens,
             new_token_id=partial(secrets.token_urlsafe, 16),
+            format=settings.tokens.format,
+            resource_formats={r.identifier: r.token_format for r in settings.resources if r.token_format is not None},
         ),
     )
     public = settings.listeners.public
@@ -145,13 +161,39 @@ def _endpoints(
         scopes=tuple(dict.fromkeys(scope for resource in settings.resources for scope in resource.scopes)),
         # The methods that a client of this server can have: those of SPIFFE only where there is a SPIFFE trust domain.
         authentication_methods=(*GENERAL_METHODS, *(SPIFFE_METHODS if settings.spiffe_domains else ())),
+        introspection_algorithms=(settings.tokens.algorithm,) if introspection else (),
     )
     return Endpoints(
         token=token,
+        introspection=introspection,
+        revocation=RevocationEndpoint(authenticator=authenticator, tokens=tokens, revocations=foundation.revocations),
         metadata=metadata,
+        signed_metadata=SignedMetadata(
+            metadata.document, signer=foundation.token_signer, algorithm=settings.tokens.algorithm
+        ),
         signing_keys=foundation.signing_keys,
         clock=foundation.clock,
         emit=foundation.emit,
+    )
+
+
+def _introspection(
+    settings: Settings, foundation: Foundation, authenticator: ClientAuthenticator, tokens: IssuedTokens
+) -> IntrospectionEndpoint | None:
+    """The endpoint, if any resource names a client that may use it."""
+    audiences: dict[str, frozenset[str]] = {}
+    for resource in settings.resources:
+        for client_id in resource.introspection_clients:
+            audiences[client_id] = audiences.get(client_id, frozenset()) | {resource.identifier}
+    if not audiences:
+        return None
+    return IntrospectionEndpoint(
+        issuer=settings.issuer,
+        authenticator=authenticator,
+        tokens=tokens,
+        audiences=audiences,
+        signer=foundation.token_signer,
+        algorithm=settings.tokens.algorithm,
     )
 
 

@@ -29,21 +29,27 @@ class MetadataEndpoint:
         grant_types: Iterable[str],
         scopes: Iterable[str],
         authentication_methods: Iterable[str] = CERTIFICATE_METHODS,
+        introspection_algorithms: Iterable[str] = (),
     ) -> Self:
         """Describe a server. With a public listener, clients find the mutual-TLS endpoints as aliases (RFC 8705 §5).
 
-        Raises `MetadataError` for an issuer or a URL that metadata cannot name.
+        There is introspection where something signs its answers (`introspection_algorithms`). Raises `MetadataError`
+        for an issuer or a URL that metadata cannot name.
         """
         methods = tuple(authentication_methods)
-        token_endpoint = f"{mtls_url}/token"
+        signing = tuple(introspection_algorithms)
+        endpoints = {"token_endpoint": f"{mtls_url}/token", "revocation_endpoint": f"{mtls_url}/revoke"}
+        if signing:
+            endpoints["introspection_endpoint"] = f"{mtls_url}/introspect"
         document = authorization_server_metadata(
             issuer=issuer,
-            endpoints={"token_endpoint": token_endpoint, "jwks_uri": f"{public_url or mtls_url}/jwks"},
-            aliases={"token_endpoint": token_endpoint} if public_url else None,
+            endpoints={**endpoints, "jwks_uri": f"{public_url or mtls_url}/jwks"},
+            aliases=endpoints if public_url else None,
             grant_types=grant_types,
             token_endpoint_auth_methods=methods,
             scopes=scopes,
             certificate_bound=True,
             assertion_algorithms=ALGORITHMS if PRIVATE_KEY_JWT in methods else (),
+            introspection_algorithms=signing,
         )
         return cls(issuer=issuer, mtls_url=mtls_url, public_url=public_url, document=document)

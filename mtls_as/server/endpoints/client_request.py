@@ -1,0 +1,52 @@
+"""What every endpoint for clients begins with: a form, and the client that sends it."""
+
+from dataclasses import dataclass, field
+
+from mtls_as.pki.presented import PresentedCertificate
+from mtls_as.rfc.rfc6749_framework import parse_form
+from mtls_as.rfc.rfc8705_mtls import x5t_s256
+from mtls_as.server.client_authentication.authenticated import AuthenticatedClient, AuthenticationRequest
+from mtls_as.server.client_authentication.authenticator import ClientAuthenticator
+from mtls_as.server.client_authentication.credentials import claimed_client_id
+from mtls_as.server.events import RequestEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientRequest:
+    """A request of a client. `certificate` is the one whose key this connection proved, `at` is in epoch seconds."""
+
+    body: bytes = field(repr=False)
+    authorization: tuple[str, ...] = field(default=(), repr=False)
+    """The values of the Authorization headers, as they are."""
+    certificate: PresentedCertificate | None
+    at: float
+
+
+def read_form(request: ClientRequest, event: RequestEvent) -> AuthenticationRequest:
+    """The form of a request, with all that can authenticate its client; what it says of itself is noted in `event`.
+
+    Raises `OAuthError` `invalid_request`.
+    """
+    if request.certificate is not None:
+        event.certificate_thumbprint = x5t_s256(request.certificate.leaf.der)
+    attempt = AuthenticationRequest(
+        form=parse_form(request.body),
+        authorization=request.authorization,
+        certificate=request.certificate,
+        at=request.at,
+    )
+    event.unverified_client_id = claimed_client_id(attempt)
+    return attempt
+
+
+async def authenticate(
+    authenticator: ClientAuthenticator, attempt: AuthenticationRequest, event: RequestEvent
+) -> AuthenticatedClient:
+    """The client, noted in `event`. Raises `OAuthError` as `ClientAuthenticator.authenticate`."""
+    authenticated = await authenticator.authenticate(attempt)
+    event.client_id = authenticated.client.client_id
+    event.authentication_method = authenticated.method
+    event.trust = authenticated.vouching_domain
+    event.certificate = authenticated.proof.leaf if authenticated.proof else None
+    event.spiffe_id = str(authenticated.spiffe_id) if authenticated.spiffe_id else None
+    return authenticated
