@@ -90,6 +90,8 @@ def _refuse(error: str, detail: str, *, as_json: bool) -> None:
 
 
 def _accept(claims: "AccessTokenClaims", *, as_json: bool) -> None:
+    from mtls_as.rfc.rfc7800_confirmation import format_confirmation
+
     members = {
         "iss": claims.issuer,
         "sub": claims.subject,
@@ -99,7 +101,7 @@ def _accept(claims: "AccessTokenClaims", *, as_json: bool) -> None:
         "iat": claims.issued_at,
         "exp": claims.expires_at,
         "jti": claims.jwt_id,
-        "x5t#S256": claims.confirmation,
+        **({} if claims.confirmation is None else format_confirmation(claims.confirmation)),
         **claims.other,
     }
     if as_json:

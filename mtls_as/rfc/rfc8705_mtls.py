@@ -143,7 +143,7 @@ def parse_confirmation(cnf: object) -> str:
     if not isinstance(cnf, dict) or list(cnf) != [_CONFIRMATION_MEMBER]:
         raise ConfirmationError("cnf must have the member x5t#S256 and no other")
     thumbprint = cnf[_CONFIRMATION_MEMBER]
-    if not isinstance(thumbprint, str) or not _is_thumbprint(thumbprint):
+    if not isinstance(thumbprint, str) or not is_thumbprint(thumbprint):
         raise ConfirmationError("x5t#S256 must be the base64url of 32 bytes, without padding")
     return thumbprint
 
@@ -153,7 +153,8 @@ def thumbprints_equal(a: str, b: str) -> bool:
     return hmac.compare_digest(a.encode("utf-8", "surrogatepass"), b.encode("utf-8", "surrogatepass"))
 
 
-def _is_thumbprint(text: str) -> bool:
+def is_thumbprint(text: str) -> bool:
+    """Whether this is a SHA-256 thumbprint: the base64url of 32 bytes, without padding."""
     try:
         return len(decode_base64url(text)) == hashlib.sha256().digest_size
     except Base64URLError:

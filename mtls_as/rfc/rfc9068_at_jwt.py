@@ -1,4 +1,4 @@
-"""RFC 9068, the claims of JWT access tokens, with the confirmation claim of RFC 8705 §3.1."""
+"""RFC 9068, the claims of JWT access tokens, with the confirmation claim of RFC 7800."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,8 +6,9 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
-from mtls_as.rfc import rfc8705_mtls
 from mtls_as.rfc.rfc6749_framework import format_scope, parse_scope
+from mtls_as.rfc.rfc7800_confirmation import Confirmation, format_confirmation, parse_confirmation
+from mtls_as.rfc.rfc8705_mtls import ConfirmationError
 
 ACCESS_TOKEN_TYPE: Final = "at+jwt"  # noqa: S105 # the media type of RFC 9068 §2.1, not a secret
 
@@ -40,8 +41,8 @@ class AccessTokenClaims:
     issued_at: float
     expires_at: float
     jwt_id: str
-    confirmation: str | None
-    """The SHA-256 thumbprint of the certificate that the token is bound to, base64url, or None for a bearer token."""
+    confirmation: Confirmation | None
+    """What the token is bound to: a certificate, a DPoP key, or None for a bearer token."""
     other: Mapping[str, object]
     """All further claims, under their own names."""
 
@@ -56,12 +57,12 @@ def encode_claims(
     issued_at: int,
     expires_at: int,
     jwt_id: str,
-    confirmation: str | None,
+    confirmation: Confirmation | None,
 ) -> dict[str, object]:
     """The JSON members of an access token, to be signed (RFC 9068 §2.2); times are epoch seconds.
 
-    `confirmation` is the thumbprint of the certificate to bind to. An audience of one is a string, as most readers
-    expect it; an empty scope is left out.
+    `confirmation` is what to bind to. An audience of one is a string, as most readers expect it; an empty scope is left
+    out.
     """
     members: dict[str, object] = {
         "iss": issuer,
@@ -75,7 +76,7 @@ def encode_claims(
     if scope_text := format_scope(scope):
         members["scope"] = scope_text
     if confirmation is not None:
-        members["cnf"] = rfc8705_mtls.confirmation(confirmation)
+        members["cnf"] = format_confirmation(confirmation)
     return members
 
 
@@ -85,9 +86,9 @@ def validate_claims(
     """Judge the claims of a token whose signature is good (RFC 9068 §4) at a time in epoch seconds.
 
     `iss` equals `issuer` to the character, `aud` holds `audience`, the token is neither expired nor from the future by
-    more than `leeway` seconds, every required claim is there, and `cnf`, if any, holds one certificate's thumbprint and
-    nothing else. Raises `ClaimsError` and nothing else. Whether the token's certificate is the one of the connection,
-    and whether a token without one will do, is for the caller to check.
+    more than `leeway` seconds, every required claim is there, and `cnf`, if any, holds one thumbprint and nothing else.
+    Raises `ClaimsError` and nothing else. Whether the presenter holds what the token is bound to, and whether a token
+    that is bound to nothing will do, is for the caller to check.
     """
     if _text(claims, "iss") != issuer:
         raise ClaimsError("iss", "is not the expected issuer")
@@ -152,10 +153,10 @@ def _scope(claims: Mapping[str, object]) -> tuple[str, ...]:
 _parse_scope = lru_cache(maxsize=256)(parse_scope)  # tokens have few different scopes, all by our issuer's hand
 
 
-def _confirmation(claims: Mapping[str, object]) -> str | None:
+def _confirmation(claims: Mapping[str, object]) -> Confirmation | None:
     if "cnf" not in claims:
         return None
     try:
-        return rfc8705_mtls.parse_confirmation(claims["cnf"])
-    except rfc8705_mtls.ConfirmationError as error:
+        return parse_confirmation(claims["cnf"])
+    except ConfirmationError as error:
         raise ClaimsError("cnf", str(error)) from None

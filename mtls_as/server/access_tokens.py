@@ -10,6 +10,7 @@ from functools import partial
 from mtls_as.pki.presented import PresentedCertificate
 from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc6749_framework import ErrorCode, OAuthError
+from mtls_as.rfc.rfc7800_confirmation import CertificateBinding
 from mtls_as.rfc.rfc8705_mtls import x5t_s256
 from mtls_as.rfc.rfc9068_at_jwt import ACCESS_TOKEN_TYPE, encode_claims
 from mtls_as.server.client_authentication.authenticated import AuthenticatedClient
@@ -77,7 +78,7 @@ class AccessTokenIssuer:
             issued_at=issued_at,
             expires_at=expires_at,
             jwt_id=token_id,
-            confirmation=None if certificate is None else x5t_s256(certificate.leaf.der),
+            confirmation=None if certificate is None else CertificateBinding(x5t_s256(certificate.leaf.der)),
         )
         return IssuedToken(
             access_token=await writer.write(claims),

@@ -17,6 +17,7 @@ class TokenRefusal(StrEnum):
     NOT_BOUND = "not_bound"
     NO_CERTIFICATE = "no_certificate"
     OTHER_CERTIFICATE = "other_certificate"
+    WRONG_SCHEME = "wrong_scheme"
     NOT_OVER_TLS = "not_over_tls"
 
 
@@ -28,6 +29,7 @@ _DESCRIPTIONS: Final[Mapping[TokenRefusal, str]] = MappingProxyType(
         TokenRefusal.EXPIRED: "The access token is expired.",
         TokenRefusal.NO_CERTIFICATE: "The access token is bound to a certificate, and this connection has none.",
         TokenRefusal.OTHER_CERTIFICATE: "The access token is bound to another certificate than this connection's.",
+        TokenRefusal.WRONG_SCHEME: "The access token is bound in another way than it was presented.",
         TokenRefusal.NOT_OVER_TLS: "Access tokens are accepted over TLS only.",
     }
 )

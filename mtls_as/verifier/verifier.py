@@ -13,6 +13,7 @@ from mtls_as.rfc.rfc3986_uri import is_https_url
 from mtls_as.rfc.rfc7468_pem import PEMError, certificate_der
 from mtls_as.rfc.rfc7517_jwk import JWKSet, parse_jwks
 from mtls_as.rfc.rfc7519_jwt import ALGORITHMS, JWTError, UnknownKey, VerifiedJWT
+from mtls_as.rfc.rfc7800_confirmation import CertificateBinding, Confirmation, DPoPBinding
 from mtls_as.rfc.rfc8705_mtls import thumbprints_equal, x5t_s256
 from mtls_as.rfc.rfc9068_at_jwt import ACCESS_TOKEN_TYPE, AccessTokenClaims, ClaimsError, TokenExpired, validate_claims
 from mtls_as.verifier.errors import InsufficientScope, InvalidToken, TokenRefusal, VerificationUnavailable
@@ -46,8 +47,9 @@ class VerifiedToken:
 
     @property
     def thumbprint(self) -> str | None:
-        """The thumbprint of the connection's certificate (`x5t#S256`), or None for a bearer token."""
-        return self.claims.confirmation
+        """The thumbprint of the connection's certificate (`x5t#S256`), or None for a token that goes without one."""
+        confirmation = self.claims.confirmation
+        return confirmation.thumbprint if isinstance(confirmation, CertificateBinding) else None
 
 
 class KeySource(Protocol):
@@ -150,19 +152,21 @@ class AccessTokenVerifier:
     def _verify_jwt(self, token: str, keys: JWKSet) -> VerifiedJWT:
         return rfc7519_jwt.verify(token, keys, type=ACCESS_TOKEN_TYPE, algorithms=self._algorithms)
 
-    def _check_binding(self, expected: str | None, certificate: bytes | str | None) -> None:
+    def _check_binding(self, expected: Confirmation | None, certificate: bytes | str | None) -> None:
         if expected is None:
             if self._require_binding:
                 raise InvalidToken(TokenRefusal.NOT_BOUND, "the token has no cnf, and binding is required")
             return
+        if isinstance(expected, DPoPBinding):
+            raise InvalidToken(TokenRefusal.WRONG_SCHEME, "the token is bound to a DPoP key")
         if not certificate:
             raise InvalidToken(TokenRefusal.NO_CERTIFICATE, "the token is bound, and there is no certificate")
         try:
             presented = x5t_s256(certificate_der(certificate))
         except PEMError as error:
             raise InvalidToken(TokenRefusal.NO_CERTIFICATE, str(error)) from None
-        if not thumbprints_equal(expected, presented):
-            detail = f"the token is bound to {expected}, the connection's certificate is {presented}"
+        if not thumbprints_equal(expected.thumbprint, presented):
+            detail = f"the token is bound to {expected.thumbprint}, the connection's certificate is {presented}"
             raise InvalidToken(TokenRefusal.OTHER_CERTIFICATE, detail)
 
 
