@@ -286,7 +286,7 @@ def test_an_unforeseen_error_changes_nothing(server: RunningServer, monkeypatch:
 
 def test_pinned_anchors_over_tls(tmp_path: Path) -> None:
     """The client sends the pinned CA along; a pin that is removed counts no more at the next request."""
-    deployment = Deployment(tmp_path)
+    deployment = Deployment(tmp_path, admin=True)
     deployment.sections.append(f"[trust.default]\nanchors = ['{key_pin(A)}', '{certificate_pin(C)}']\n")
     deployment.client("c1", tls_client_auth_san_dns="client.example")
     with_anchor = [
@@ -294,6 +294,8 @@ def test_pinned_anchors_over_tls(tmp_path: Path) -> None:
     ]
     with running(deployment) as server:
         assert [server.token(identity).status_code for identity in with_anchor] == [200, 200]
+        health = httpx.get(f"{server.admin_url}/health/ready", verify=server.ssl_context(), trust_env=False)
+        assert health.json()["checks"]["trust"] == {"passed": True, "detail": "generation 1, 1 domains"}
         forged = Identity(B_CLIENT.certificate, B_CLIENT.private_key, (NAMESAKE.certificate, A.certificate))
         assert server.token(forged).status_code == 401
         deployment.sections[0] = f"[trust.default]\nanchors = ['{certificate_pin(C)}']\n"
