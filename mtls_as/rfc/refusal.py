@@ -75,6 +75,17 @@ class Refusal(StrEnum):
     GRANT_NOT_ALLOWED = "grant_not_allowed"
     SCOPE_NOT_ALLOWED = "scope_not_allowed"
     RESOURCE_NOT_ALLOWED = "resource_not_allowed"
+    AUTHORIZATION_DETAILS_INVALID = "authorization_details_invalid"
+    CLAIMS_HOOK_FAILED = "claims_hook_failed"
+
+    # Tokens and assertions of others as grants (RFC 8693, RFC 7523 §2.1)
+    TOKEN_TYPE_UNSUPPORTED = "token_type_unsupported"  # noqa: S105 # a reason code
+    ISSUER_UNKNOWN = "issuer_unknown"
+    ISSUER_KEYS_UNAVAILABLE = "issuer_keys_unavailable"
+    EXCHANGE_NOT_ALLOWED = "exchange_not_allowed"
+    TOKEN_NOT_OF_THIS_CONNECTION = "token_not_of_this_connection"  # noqa: S105 # a reason code
+    ACTOR_NOT_ALLOWED = "actor_not_allowed"
+    SUBJECT_NOT_ALLOWED = "subject_not_allowed"
 
     # A token that is introspected, revoked or exchanged (RFC 7662 §2.2, RFC 7009 §2.1)
     TOKEN_UNKNOWN = "token_unknown"  # noqa: S105 # a reason code

@@ -32,6 +32,7 @@ class ErrorCode(StrEnum):
     UNSUPPORTED_GRANT_TYPE = "unsupported_grant_type"  # RFC 6749 §5.2
     INVALID_SCOPE = "invalid_scope"  # RFC 6749 §5.2
     INVALID_TARGET = "invalid_target"  # RFC 8707 §2
+    INVALID_AUTHORIZATION_DETAILS = "invalid_authorization_details"  # RFC 9396 §5
     SERVER_ERROR = "server_error"  # RFC 6749 §4.1.2.1
     TEMPORARILY_UNAVAILABLE = "temporarily_unavailable"  # RFC 6749 §4.1.2.1
 
@@ -45,6 +46,7 @@ _DESCRIPTIONS: Final[Mapping[ErrorCode, str]] = MappingProxyType(
         ErrorCode.UNSUPPORTED_GRANT_TYPE: "The grant type is not supported.",
         ErrorCode.INVALID_SCOPE: "The scope is unknown, malformed or not allowed.",
         ErrorCode.INVALID_TARGET: "The resource is unknown, not allowed or not unique.",
+        ErrorCode.INVALID_AUTHORIZATION_DETAILS: "The authorization details are unknown, malformed or not allowed.",
         ErrorCode.SERVER_ERROR: "The server met an unexpected condition.",
         ErrorCode.TEMPORARILY_UNAVAILABLE: "The server cannot answer now. Try again later.",
     }

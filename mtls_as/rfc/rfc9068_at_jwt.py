@@ -1,5 +1,7 @@
 """RFC 9068, the claims of JWT access tokens, with the confirmation claim of RFC 7800."""
 
+import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,17 +14,31 @@ from mtls_as.rfc.rfc8705_mtls import ConfirmationError
 
 ACCESS_TOKEN_TYPE: Final = "at+jwt"  # noqa: S105 # the media type of RFC 9068 §2.1, not a secret
 
+RESERVED_CLAIMS: Final = frozenset(
+    {
+        *("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope"),  # RFC 9068 §2.2
+        *("cnf", "act", "may_act", "authorization_details"),  # RFC 7800, RFC 8693 §4, RFC 9396 §9
+        *("active", "token_type", "username"),  # RFC 7662 §2.2: in the answer they would seem to be the server's
+        *("azp", "auth_time", "acr", "amr"),  # OpenID Connect Core §2: nobody has logged in here
+    }
+)
+"""The claims that are the server's own, whatever a configuration or a hook says."""
+MAX_FURTHER_CLAIMS_BYTES: Final = 4 * 1024
+"""Of the further claims of one source, as JSON."""
+
+_CLAIM_NAME: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _FIELDS: Final = frozenset({"iss", "sub", "client_id", "aud", "scope", "iat", "exp", "jti", "cnf"})
 _NUMBER: Final = (int, float)
 _LAST_SECOND: Final = 253402300799  # of the year 9999
 
 
 class ClaimsError(Exception):
-    """A claim is missing, malformed or not acceptable here. `claim` is its name; the message quotes no value."""
+    """A claim is missing, malformed or not acceptable here. `claim` is its name, or ""; the message quotes no value."""
 
     def __init__(self, claim: str, message: str) -> None:
-        super().__init__(f"{claim}: {message}")
+        super().__init__(f"{claim}: {message}" if claim else message)
         self.claim = claim
+        self.message = message
 
 
 class TokenExpired(ClaimsError):  # noqa: N818 # a state of the token, not a mistake
@@ -78,6 +94,28 @@ def encode_claims(
     if confirmation is not None:
         members["cnf"] = format_confirmation(confirmation)
     return members
+
+
+def read_further_claims(value: object) -> Mapping[str, object]:
+    """Claims that somebody wants in a token beside the server's own: JSON, 4 KiB at most.
+
+    Raises `ClaimsError`, with the name of the claim or nothing, for a reserved one too, and nothing else.
+    """
+    if not isinstance(value, Mapping):
+        raise ClaimsError("", "claims are an object")
+    for name in value:
+        if not isinstance(name, str) or not _CLAIM_NAME.fullmatch(name):
+            raise ClaimsError("", "a claim's name has 1 to 128 printable ASCII characters without spaces")
+        if name in RESERVED_CLAIMS:
+            raise ClaimsError(name, "is the server's own")
+    try:
+        text = json.dumps(dict(value), allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise ClaimsError("", "claims are JSON, and one holds something else") from None
+    if len(text) > MAX_FURTHER_CLAIMS_BYTES:
+        raise ClaimsError("", f"claims have {MAX_FURTHER_CLAIMS_BYTES} bytes at most")
+    copied: dict[str, object] = json.loads(text)
+    return copied
 
 
 def validate_claims(
