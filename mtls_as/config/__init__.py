@@ -1,5 +1,6 @@
 """`config.toml`: read strictly, every problem reported with its place, resolved into frozen settings."""
 
+from mtls_as.config.keys import KeySettings
 from mtls_as.config.problems import ConfigurationError, Problem
 from mtls_as.config.proxy_listener import ProxyListenerSettings
 from mtls_as.config.settings import (
@@ -15,6 +16,7 @@ from mtls_as.config.settings import (
 
 __all__ = [
     "ConfigurationError",
+    "KeySettings",
     "ListenerSettings",
     "ListenersSettings",
     "Problem",

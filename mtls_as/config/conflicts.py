@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import msgspec
 
 from mtls_as.config.document import ListenersTable, check_base_url, listener_urls
+from mtls_as.config.keys import find_key_conflicts
 from mtls_as.config.problems import Problem, find_problems, join
 from mtls_as.config.proxy_listener import find_proxy_conflicts
+from mtls_as.config.tokens import find_token_conflicts
 from mtls_as.rfc.member_reader import did_you_mean
 from mtls_as.rfc.rfc7591_client_metadata import SECRET_METHODS, ClientMetadataError
 from mtls_as.rfc.spiffe_id import SpiffeIDError, parse_spiffe_id, parse_spiffe_id_pattern
@@ -29,6 +31,8 @@ def find_conflicts(table: Mapping[str, object]) -> Iterator[Problem]:
     yield from _find_repeated_scopes(resources)
     yield from _find_listener_conflicts(table)
     yield from _find_spiffe_conflicts(table)
+    yield from find_key_conflicts(table)
+    yield from find_token_conflicts(table)
     known = _known_names(table)
     for index, members in clients:
         for member, message in _find_client_problems(members, known):

@@ -17,6 +17,7 @@ from mtls_as.rfc.rfc6749_framework import parse_scope
 from mtls_as.rfc.rfc8707_resource import ResourceError, parse_resource
 from mtls_as.rfc.spiffe_id import SpiffeIDError, parse_spiffe_id, trust_domain_problem
 from mtls_as.rfc.x690_der import is_object_identifier
+from mtls_as.server.clients import is_client_id
 
 SQLITE_PREFIX = "sqlite:///"
 UNIX_PREFIX = "unix:"
@@ -176,6 +177,11 @@ def check_resource(text: str) -> str | None:
     return None
 
 
+def check_key_label(text: str) -> str | None:
+    """The beginning of a key's name in an HSM."""
+    return None if re.fullmatch(r"[A-Za-z0-9._\-]{1,64}", text) else "has 1 to 64 letters, digits, dots, - and _"
+
+
 def check_scope_token(text: str) -> str | None:
     """One scope (RFC 6749 §3.3)."""
     try:
@@ -186,10 +192,19 @@ def check_scope_token(text: str) -> str | None:
 
 
 FilePath = Annotated[str, check_not_empty]
+
+
+def check_client_id(text: str) -> str | None:
+    """The name of a client, wherever it is registered."""
+    return None if is_client_id(text) else "must be a client_id: 1 to 256 printable ASCII characters without spaces"
+
+
 BaseURL = Annotated[str, check_base_url]
 Bind = Annotated[str, check_bind]
 LoopbackBind = Annotated[str, check_loopback_bind]
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
+TokenFormat = Literal["jwt", "opaque"]
+Algorithm = Literal["ES256", "PS256", "EdDSA", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87"]
 
 
 class _Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -233,9 +248,22 @@ class StorageTable(_Table, frozen=True):
 
 
 class TokensTable(_Table, frozen=True):
-    format: Literal["jwt"] = "jwt"
-    algorithm: Literal["ES256", "PS256", "EdDSA"] = "ES256"
+    format: TokenFormat = "jwt"
+    algorithm: Algorithm = "ES256"
     lifetime: Annotated[int, Meta(ge=10, le=86_400)] = 300
+
+
+class Pkcs11Table(_Table, frozen=True):
+    module: FilePath
+    token: Annotated[str, check_not_empty]
+    pin_file: FilePath | None = None
+    label: Annotated[str, check_key_label] = "mtls-as"
+
+
+class KeysTable(_Table, frozen=True):
+    rotate_every: int | str = 0
+    algorithms: list[Algorithm] = field(default_factory=list)
+    pkcs11: Pkcs11Table | None = None
 
 
 class TrustTable(_Table, frozen=True):
@@ -261,6 +289,9 @@ class SpiffeTable(_Table, frozen=True):
 class ResourceTable(_Table, frozen=True):
     identifier: Annotated[str, check_resource]
     scopes: Annotated[list[Annotated[str, check_scope_token]], Meta(min_length=1)]
+    algorithm: Algorithm | None = None
+    token_format: TokenFormat | None = None
+    introspection_clients: list[Annotated[str, check_client_id]] = field(default_factory=list)
 
 
 class ServerTable(_Table, frozen=True):
@@ -284,6 +315,7 @@ class Document(_Table, frozen=True):
     resources: Annotated[list[ResourceTable], Meta(min_length=1)]
     storage: StorageTable = field(default_factory=StorageTable)
     tokens: TokensTable = field(default_factory=TokensTable)
+    keys: KeysTable = field(default_factory=KeysTable)
     trust: dict[Annotated[str, check_domain_name], TrustTable] = field(default_factory=dict)
     spiffe: dict[Annotated[str, check_trust_domain], SpiffeTable] = field(default_factory=dict)
     clients: list[dict[str, Any]] = field(default_factory=list)

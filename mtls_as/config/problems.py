@@ -113,8 +113,8 @@ def _unwrap(annotation: Any) -> tuple[Any, tuple[Any, ...]]:  # noqa: ANN401 - a
     if get_origin(annotation) is Annotated:
         return _unwrap(annotation.__origin__)[0], annotation.__metadata__
     if get_origin(annotation) in {Union, type(int | None)}:
-        (only,) = (member for member in get_args(annotation) if member is not type(None))
-        return _unwrap(only)
+        members = [member for member in get_args(annotation) if member is not type(None)]
+        return _unwrap(members[0]) if len(members) == 1 else (annotation, ())
     return annotation, ()
 
 

@@ -1,20 +1,30 @@
 """`config.toml` as settings: read, judged as a whole, and with every path resolved."""
 
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from mtls_as.config.conflicts import KnownNames, find_client_conflicts, find_conflicts
-from mtls_as.config.document import SQLITE_PREFIX, Document, SpiffeTable, TrustTable, listener_urls
+from mtls_as.config.document import (
+    SQLITE_PREFIX,
+    Document,
+    ResourceTable,
+    SpiffeTable,
+    TokensTable,
+    TrustTable,
+    listener_urls,
+)
+from mtls_as.config.keys import KeySettings, key_settings
 from mtls_as.config.problems import ConfigurationError, Problem, find_problems
 from mtls_as.config.proxy_listener import ProxyListenerSettings, proxy_listener
 from mtls_as.pki.revocation_policy import RevocationPolicy
 from mtls_as.pki.trust_domains import TrustDomainSettings
 from mtls_as.rfc.spiffe_id import parse_spiffe_id
 from mtls_as.server.clients import Client, ClientSource, format_client, parse_client
-from mtls_as.server.resources import Resource
+from mtls_as.server.resources import Resource, TokenFormat
 from mtls_as.server.spiffe_federation import BundleEndpoint, SpiffeDomainSettings
 from mtls_as.tls import Timeouts
 
@@ -60,8 +70,9 @@ class StorageSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenSettings:
-    """How access tokens are made: `ES256`, `PS256` or `EdDSA`, and the lifetime in seconds."""
+    """How access tokens are made: their algorithm (RFC 7518, RFC 8037, RFC 9964), and the lifetime in seconds."""
 
+    format: TokenFormat
     algorithm: str
     lifetime: int
 
@@ -85,12 +96,18 @@ class Settings:
     listeners: ListenersSettings
     storage: StorageSettings
     tokens: TokenSettings
+    keys: KeySettings
     trust_domains: tuple[TrustDomainSettings, ...]
     spiffe_domains: tuple[SpiffeDomainSettings, ...]
     resources: tuple[Resource, ...]
     clients: tuple[Client, ...]
     server: ServerSettings
     timeouts: Timeouts
+
+    def longest_lifetime(self, stored: Iterable[Client] = ()) -> float:
+        """The longest life of an access token in seconds, for the clients declared here and these."""
+        lifetimes = (client.access_token_lifetime or 0 for client in (*self.clients, *stored))
+        return float(max(self.tokens.lifetime, *lifetimes, 0))
 
     def find_client_problems(self, client: Client) -> tuple[tuple[str, str], ...]:
         """What keeps a client, however registered, from working here: pairs of a member and what is wrong with it."""
@@ -149,10 +166,11 @@ def _build(document: Document, path: Path) -> Settings:
             encryption_key_file=folder / storage.encryption_key_file,
             revocation_folder=(folder / storage.url.removeprefix(SQLITE_PREFIX)).with_suffix(".revocation"),
         ),
-        tokens=TokenSettings(algorithm=document.tokens.algorithm, lifetime=document.tokens.lifetime),
+        tokens=_tokens(document.tokens),
+        keys=key_settings(document, folder),
         trust_domains=tuple(_trust_domain(name, table) for name, table in document.trust.items()),
         spiffe_domains=tuple(_spiffe_domain(name, table, folder) for name, table in document.spiffe.items()),
-        resources=tuple(Resource(identifier=r.identifier, scopes=tuple(r.scopes)) for r in document.resources),
+        resources=tuple(_resource(table) for table in document.resources),
         clients=tuple(parse_client(members, ClientSource.CONFIGURATION) for members in document.clients),
         server=ServerSettings(workers=document.server.workers, fast_lane=document.server.fast_lane),
         timeouts=Timeouts(
@@ -173,6 +191,20 @@ def _listeners(document: Document, folder: Path) -> ListenersSettings:
         public=None if public is None else ListenerSettings(bind=public.bind, url=public_url),
         proxy=None if proxy is None else proxy_listener(proxy, folder),
         admin_bind=None if admin is None else admin.bind,
+    )
+
+
+def _tokens(table: TokensTable) -> TokenSettings:
+    return TokenSettings(format=TokenFormat(table.format), algorithm=table.algorithm, lifetime=table.lifetime)
+
+
+def _resource(table: ResourceTable) -> Resource:
+    return Resource(
+        identifier=table.identifier,
+        scopes=tuple(table.scopes),
+        algorithm=table.algorithm,
+        token_format=None if table.token_format is None else TokenFormat(table.token_format),
+        introspection_clients=tuple(table.introspection_clients),
     )
 
 

@@ -19,9 +19,10 @@ ARROWS = {
     "observability": {"server", "rfc"},
     "http": {"server", "pki", "rfc"},
     "storage": {"server", "pki", "rfc"},
+    "signers": {"server", "rfc"},
     "tls": {"rfc"},
-    "config": {"server", "pki", "rfc", "tls"},
-    "wiring": {"config", "http", "observability", "pki", "remote", "rfc", "server", "storage", "tls"},
+    "config": {"server", "pki", "rfc", "tls", "signers"},
+    "wiring": {"config", "http", "observability", "pki", "remote", "rfc", "server", "storage", "tls", "signers"},
     "cli": {
         "wiring",
         "client",
@@ -44,6 +45,7 @@ CHOKEPOINTS = {
     "quart": {"http"},
     "sqlalchemy": {"storage"},
     "click": {"cli"},
+    "pkcs11": {"signers"},
     "prometheus_client": {"observability"},
     "rich": {"cli"},
 }

@@ -11,7 +11,6 @@ import pytest
 from mtls_as.config import ConfigurationError, Settings, load_settings
 from mtls_as.config.document import Document, SpiffeTable
 from mtls_as.server.clients import CLIENT_MEMBERS, ClientSource, parse_client
-from mtls_as.server.resources import Resource
 
 REFERENCE = Path(__file__).parents[2] / "config.toml"
 
@@ -73,9 +72,8 @@ def test_the_reference_file_loads() -> None:
     settings = load_settings(REFERENCE)
     assert [client.client_id for client in settings.clients] == ["reports", "billing"]
     assert {client.source for client in settings.clients} == {ClientSource.CONFIGURATION}
-    assert settings.resources == (
-        Resource(identifier="https://localhost:8445", scopes=("reports:read", "reports:write")),
-    )
+    (resource,) = settings.resources
+    assert (resource.identifier, resource.scopes) == ("https://localhost:8445", ("reports:read", "reports:write"))
 
 
 def test_the_reference_file_shows_every_key() -> None:
@@ -109,7 +107,15 @@ def test_examples_in_the_reference_file_load(tmp_path: Path) -> None:
     for line in text.splitlines():
         if line.startswith("# ") and ("= " in line or line.startswith("# [")) and "trust = " not in line:
             candidate = line.removeprefix("# ")
-            if candidate.startswith("[") or candidate.split(" = ")[0] in {"bind", "url", "anchors", "bundle", "bundle_endpoint"}:
+            if candidate.startswith("[") or candidate.split(" = ")[0] in {
+                "bind",
+                "url",
+                "anchors",
+                "bundle",
+                "bundle_endpoint",
+                "module",
+                "token",
+            }:
                 text = text.replace(line, candidate)
     settings = load(tmp_path, text)
     assert settings.listeners.public is not None
@@ -246,7 +252,7 @@ certificate = 5
 [listeners.mtls]
 bind = "8443"
 [tokens]
-format = "opaque"
+format = "opaqe"
 algorithm = "ES265"
 lifetime = 5
 [trust.default]
@@ -266,8 +272,9 @@ tls_client_auth_san_dns = "*.example"
         "tls.certificate": "must be a string, not a whole number",
         "tls.private_key": "is missing",
         "listeners.mtls.bind": "must be an address and a port, such as 127.0.0.1:8443 or [::1]:8443",
-        "tokens.format": 'must be "jwt"',
-        "tokens.algorithm": 'must be "ES256" or "PS256" or "EdDSA"; did you mean "ES256"?',
+        "tokens.format": 'must be "jwt" or "opaque"; did you mean "opaque"?',
+        "tokens.algorithm": 'must be "ES256" or "PS256" or "EdDSA" or "ML-DSA-44" or "ML-DSA-65" or "ML-DSA-87"; '
+        'did you mean "ES256"?',
         "tokens.lifetime": "must be a whole number >= 10",
         "trust.default.anchors": "must be an array with at least one entry",
         "resources[0].identifier": "a resource identifier is an absolute URI such as https://api.example",
