@@ -44,6 +44,17 @@ class Refusal(StrEnum):
     ASSERTION_LIFETIME_TOO_LONG = "assertion_lifetime_too_long"
     ASSERTION_REPLAYED = "assertion_replayed"
 
+    # DPoP proofs (RFC 9449 §4.3, §5, §8)
+    DPOP_PROOF_MISSING = "dpop_proof_missing"
+    DPOP_PROOF_MALFORMED = "dpop_proof_malformed"
+    DPOP_PROOF_UNTRUSTED = "dpop_proof_untrusted"
+    DPOP_PROOF_OF_ANOTHER_REQUEST = "dpop_proof_of_another_request"
+    DPOP_PROOF_EXPIRED = "dpop_proof_expired"
+    DPOP_PROOF_NOT_YET_VALID = "dpop_proof_not_yet_valid"
+    DPOP_PROOF_REPLAYED = "dpop_proof_replayed"
+    DPOP_NONCE_NEEDED = "dpop_nonce_needed"
+    DPOP_NOT_REGISTERED = "dpop_not_registered"
+
     # SPIFFE identities: draft-ietf-oauth-spiffe-client-auth
     NOT_AN_SVID = "not_an_svid"
     SPIFFE_BUNDLE_UNAVAILABLE = "spiffe_bundle_unavailable"

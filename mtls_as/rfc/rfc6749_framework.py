@@ -33,6 +33,8 @@ class ErrorCode(StrEnum):
     INVALID_SCOPE = "invalid_scope"  # RFC 6749 §5.2
     INVALID_TARGET = "invalid_target"  # RFC 8707 §2
     INVALID_AUTHORIZATION_DETAILS = "invalid_authorization_details"  # RFC 9396 §5
+    INVALID_DPOP_PROOF = "invalid_dpop_proof"  # RFC 9449 §5
+    USE_DPOP_NONCE = "use_dpop_nonce"  # RFC 9449 §8
     SERVER_ERROR = "server_error"  # RFC 6749 §4.1.2.1
     TEMPORARILY_UNAVAILABLE = "temporarily_unavailable"  # RFC 6749 §4.1.2.1
 
@@ -47,6 +49,8 @@ _DESCRIPTIONS: Final[Mapping[ErrorCode, str]] = MappingProxyType(
         ErrorCode.INVALID_SCOPE: "The scope is unknown, malformed or not allowed.",
         ErrorCode.INVALID_TARGET: "The resource is unknown, not allowed or not unique.",
         ErrorCode.INVALID_AUTHORIZATION_DETAILS: "The authorization details are unknown, malformed or not allowed.",
+        ErrorCode.INVALID_DPOP_PROOF: "The DPoP proof is missing, malformed, or not valid for this request.",
+        ErrorCode.USE_DPOP_NONCE: "The DPoP proof needs the nonce of this answer.",
         ErrorCode.SERVER_ERROR: "The server met an unexpected condition.",
         ErrorCode.TEMPORARILY_UNAVAILABLE: "The server cannot answer now. Try again later.",
     }

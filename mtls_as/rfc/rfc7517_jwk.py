@@ -94,15 +94,19 @@ def parse_jwks(document: object) -> JWKSet:
         raise JWKError(f"the set has more than {MAX_KEYS} keys")
     keys = []
     for entry in entries:
-        if not isinstance(entry, dict):
-            raise JWKError("a key is not an object")
-        if entry.get("kty") == "oct" or not _SECRET_MEMBERS.isdisjoint(entry):
-            raise JWKError("the set holds a private or symmetric key")
         try:
             keys.append(_parse_jwk(entry))
         except _UnusableKeyError:
             continue
     return JWKSet(tuple(keys))
+
+
+def parse_jwk(entry: object) -> JWK:
+    """Read one public key from parsed JSON (RFC 7517 §4). Raises `JWKError`, also for a kind that is not used here."""
+    try:
+        return _parse_jwk(entry)
+    except _UnusableKeyError:
+        raise JWKError("the key is of an unknown kind, malformed, too weak or not for signatures") from None
 
 
 def public_jwk(public_key: PublicKey, *, kid: str, algorithm: str) -> dict[str, str]:
@@ -136,7 +140,11 @@ def _members(key: PublicKey) -> dict[str, str]:
     raise JWKError("a key of this kind has no JWK here")
 
 
-def _parse_jwk(entry: dict[str, object]) -> JWK:
+def _parse_jwk(entry: object) -> JWK:
+    if not isinstance(entry, dict):
+        raise JWKError("a key is not an object")
+    if entry.get("kty") == "oct" or not _SECRET_MEMBERS.isdisjoint(entry):
+        raise JWKError("there is a private or symmetric key")
     kid, algorithm, use = (_optional_text(entry, name) for name in ("kid", "alg", "use"))
     operations = entry.get("key_ops")
     if operations is not None and not (isinstance(operations, list) and "verify" in operations):

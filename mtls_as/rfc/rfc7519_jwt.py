@@ -2,7 +2,7 @@
 
 The only importer of PyJWT, whose algorithm objects sign and check. The token's shape and header are read here, because
 this project refuses most of what the standards allow there: no `none`, no symmetric algorithm, no key or URL taken from
-a header, no critical extension.
+a header, no critical extension. The one exception are proofs that their sender holds a key, which name that very key.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import Algorithm, ECAlgorithm, OKPAlgorithm, RSAPSSAlgorithm
 
 from mtls_as.rfc.rfc4648_base64url import Base64URLError, decode_base64url, encode_base64url
-from mtls_as.rfc.rfc7517_jwk import JWK, MIN_RSA_BITS, JWKSet, PublicKey
+from mtls_as.rfc.rfc7517_jwk import JWK, MIN_RSA_BITS, JWKError, JWKSet, PublicKey, parse_jwk
 from mtls_as.rfc.rfc8259_json import JSONError, parse_json
 from mtls_as.rfc.rfc9964_ml_dsa import (
     ML_DSA_ALGORITHMS,
@@ -37,6 +37,8 @@ EXPERIMENTAL_ALGORITHMS: Final = ML_DSA_ALGORITHMS
 SUPPORTED_ALGORITHMS: Final = ALGORITHMS + EXPERIMENTAL_ALGORITHMS
 MAX_TOKEN_LENGTH: Final = 16 * 1024
 MAX_HEADER_LENGTH: Final = 1024
+MAX_PROOF_LENGTH: Final = 8 * 1024
+"""A key is in it: 2,000 characters for RSA of 8,192 bits, and as many for the signature."""
 
 _SHAPE: Final = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
 
@@ -177,10 +179,35 @@ def verify(
     """
     unverified = _read(token, type=type, algorithms=algorithms)  # (1) (2)
     key = _find_key(unverified.header, keys)  # (3)
-    if not _is_genuine(unverified, key.public_key):  # (4)
+    algorithm = unverified.header.algorithm
+    if not _is_genuine(algorithm, key.public_key, unverified.message, unverified.signature):  # (4)
         raise BadSignatureError(f"the signature is not by the key {_quote(unverified.header.kid)}")
     payload = _parse_object(unverified.payload, "payload")  # (5)
     return VerifiedJWT(header=unverified.header.members, claims=payload)
+
+
+def verify_proof(token: str, *, type: str, algorithms: Collection[str]) -> tuple[VerifiedJWT, PublicKey]:  # noqa: A002 # the header's own name
+    """Check a compact JWT of media type `type` against the key in its own header `jwk` (RFC 7515 §4.1.3), and tell it.
+
+    That shows that the sender holds the key, and nothing about who that is: only for proofs of possession, whose key is
+    then compared with one that is known. As `verify`: (1) shape and size, (2) header, (3) the key, public and fit for
+    the algorithm, (4) signature, (5) payload. Raises `JWTError`.
+    """
+    if len(token) > MAX_PROOF_LENGTH:  # (1)
+        raise MalformedJWTError(f"the proof has {len(token)} characters")
+    encoded_header, payload, signature = _segments(token)
+    members = _parse_object(encoded_header, "header")  # (2)
+    _refuse_forbidden(members.keys() - {"jwk"})
+    algorithm, kind = members.get("alg"), _media_type(members)
+    if not isinstance(algorithm, str) or algorithm not in algorithms:
+        raise MalformedJWTError(f"the algorithm is not one of {', '.join(algorithms)}")
+    if kind != type:
+        raise MalformedJWTError(f"the type is not {type}")
+    key = _own_key(members, algorithm)  # (3)
+    if not _is_genuine(algorithm, key, token[: -len(signature) - 1].encode("ascii"), signature):  # (4)
+        raise BadSignatureError("the signature is not by the key in the header")
+    claims = _parse_object(payload, "payload")  # (5)
+    return VerifiedJWT(header=MappingProxyType(members), claims=claims), key
 
 
 def verify_in_vain(
@@ -197,7 +224,8 @@ def verify_in_vain(
     """
     with contextlib.suppress(JWTError):
         unverified = _read(token, type=type, algorithms=algorithms)
-        _is_genuine(unverified, public_keys[unverified.header.algorithm])
+        algorithm = unverified.header.algorithm
+        _is_genuine(algorithm, public_keys[algorithm], unverified.message, unverified.signature)
 
 
 def unverified_claims(token: str) -> Mapping[str, object]:
@@ -243,18 +271,32 @@ def _find_key(header: _Header, keys: JWKSet) -> JWK:
     key = keys.find(header.kid)
     if key is None:
         raise UnknownKey(header.kid)
-    algorithm, public_key = header.algorithm, key.public_key
-    if key.use not in (None, "sig") or key.algorithm not in (None, algorithm) or not fits(algorithm, public_key):
+    algorithm = header.algorithm
+    if not _is_for(algorithm, key):
         raise UnfitKeyError(f"the key {_quote(header.kid)} is not for {algorithm} signatures")
     return key
 
 
-def _is_genuine(token: _Unverified, public_key: PublicKey) -> bool:
+def _own_key(header: Mapping[str, object], algorithm: str) -> PublicKey:
     try:
-        signature = decode_base64url(token.signature)
+        key = parse_jwk(header.get("jwk"))
+    except JWKError as error:
+        raise MalformedJWTError(f"jwk: {error}") from None
+    if not _is_for(algorithm, key):
+        raise UnfitKeyError(f"the key in the header is not for {algorithm} signatures")
+    return key.public_key
+
+
+def _is_for(algorithm: str, key: JWK) -> bool:
+    return key.use in (None, "sig") and key.algorithm in (None, algorithm) and fits(algorithm, key.public_key)
+
+
+def _is_genuine(algorithm: str, public_key: PublicKey, message: bytes, signature: str) -> bool:
+    try:
+        octets = decode_base64url(signature)
     except Base64URLError as error:
         raise MalformedJWTError(f"signature: {error}") from None
-    return _IMPLEMENTATIONS[token.header.algorithm].verify(token.message, public_key, signature)
+    return _IMPLEMENTATIONS[algorithm].verify(message, public_key, octets)
 
 
 @lru_cache(maxsize=64)
@@ -263,13 +305,17 @@ def _parse_header(segment: str) -> _Header:
     if len(segment) > MAX_HEADER_LENGTH:
         raise MalformedJWTError(f"the header has {len(segment)} characters")
     members = _parse_object(segment, "header")
-    forbidden = sorted(_FORBIDDEN_HEADERS.intersection(members))
-    if forbidden:
-        raise MalformedJWTError(f"the header holds {', '.join(forbidden)}")
+    _refuse_forbidden(members.keys())
     algorithm, kid = members.get("alg"), members.get("kid")
     if not (isinstance(algorithm, str) and isinstance(kid, str)):
         raise MalformedJWTError("alg and kid are strings, and both must be there")
     return _Header(members=MappingProxyType(members), algorithm=algorithm, type=_media_type(members), kid=kid)
+
+
+def _refuse_forbidden(names: Collection[str]) -> None:
+    forbidden = sorted(_FORBIDDEN_HEADERS.intersection(names))
+    if forbidden:
+        raise MalformedJWTError(f"the header holds {', '.join(forbidden)}")
 
 
 def _media_type(header: Mapping[str, object]) -> str | None:

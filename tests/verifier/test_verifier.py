@@ -117,7 +117,8 @@ async def test_bearer_token_where_it_is_allowed() -> None:
 CONFIRMATIONS: dict[str, object] = {
     "unknown member": {"x5t#S256": THUMBPRINT, "other": 1},
     "two members": {"x5t#S256": THUMBPRINT, "jkt": THUMBPRINT},
-    "another member": {"jkt": THUMBPRINT},
+    "another member": {"jwk": {}},
+    "both members": {"x5t#S256": THUMBPRINT, "jkt": THUMBPRINT},
     "empty": {},
     "padding": {"x5t#S256": THUMBPRINT + "="},
     "short": {"x5t#S256": THUMBPRINT[:-1]},
