@@ -34,11 +34,12 @@ MAX_PREFIXES: Final = 16
 """How many prefixes of a SPIFFE ID are tried, the longest first: each may be a look-up in the storage."""
 
 
-# Refusals before anything was verified; what that would have cost is spent all the same.
+# Refusals before anything that takes time was verified; what that would have cost is spent all the same.
 _UNVERIFIED: Final = frozenset(
     {
         Refusal.UNKNOWN_CLIENT,
         Refusal.WRONG_AUTHENTICATION_METHOD,
+        Refusal.KEY_NOT_REGISTERED,
         Refusal.ASSERTION_KEY_UNKNOWN,
         Refusal.REGISTERED_KEYS_UNAVAILABLE,
         Refusal.SPIFFE_BUNDLE_UNAVAILABLE,
