@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mtls_as.http.answers import Answer, json_answer
-from mtls_as.http.routes import ReadBody, Route
+from mtls_as.http.operations import LIVE, METRICS, READY
+from mtls_as.http.routes import ReadBody, Route, with_description
 from mtls_as.server.readiness import Readiness
 
 _CACHING: Final = {"Cache-Control": "no-store"}
@@ -19,7 +20,7 @@ class AdminEndpoints:
     metrics: Callable[[], Awaitable[tuple[str, bytes]]]
 
 
-def admin_routes(endpoints: AdminEndpoints) -> tuple[Route, ...]:
+def admin_routes(endpoints: AdminEndpoints, *, url: str) -> tuple[Route, ...]:
     """`/health/live`: the process answers. `/health/ready`: it can serve clients, else 503. `/metrics`."""
 
     async def live(_scope: Mapping[str, Any], _read_body: ReadBody) -> Answer:
@@ -36,8 +37,6 @@ def admin_routes(endpoints: AdminEndpoints) -> tuple[Route, ...]:
         headers = {"Content-Type": content_type, "Content-Length": str(len(body)), **_CACHING}
         return Answer(status=200, headers=headers, body=body)
 
-    return (
-        Route(method="GET", path="/health/live", endpoint=live),
-        Route(method="GET", path="/health/ready", endpoint=ready),
-        Route(method="GET", path="/metrics", endpoint=metrics),
-    )
+    found = ((LIVE, live), (READY, ready), (METRICS, metrics))
+    routes = [Route(operation=operation, path=operation.path, endpoint=endpoint) for operation, endpoint in found]
+    return with_description(routes, title="The server's health", url=url)

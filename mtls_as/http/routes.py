@@ -1,6 +1,6 @@
 """Which path is answered by what: the table that the Quart applications and the fast lane both read."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -9,6 +9,9 @@ from urllib.parse import urlsplit
 from mtls_as.http.answers import Answer, json_answer
 from mtls_as.http.certificate import CertificateSource
 from mtls_as.http.introspection import answer_introspection_request
+from mtls_as.http.openapi import describe
+from mtls_as.http.operation import Operation
+from mtls_as.http.operations import INTROSPECT, JWKS, METADATA, OPENAPI, REVOKE, TOKEN
 from mtls_as.http.revocation import answer_revocation_request
 from mtls_as.http.token import answer_token_request
 from mtls_as.rfc.rfc8414_metadata import metadata_url
@@ -31,12 +34,16 @@ HTTPEndpoint = Callable[[Mapping[str, Any], ReadBody], Awaitable[Answer]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One method of one path. A `hot` one is worth the fast lane."""
+    """One operation at its full path. A `hot` one is worth the fast lane."""
 
-    method: str
+    operation: Operation
     path: str
     endpoint: HTTPEndpoint
     hot: bool = False
+
+    @property
+    def method(self) -> str:
+        return self.operation.method
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,24 +65,41 @@ def mtls_routes(endpoints: Endpoints, certificate: CertificateSource) -> tuple[R
     """The routes of a listener whose requests have a certificate, each in its own way."""
     prefix = _path(endpoints.metadata.mtls_url)
 
-    def route(path: str, answer: Callable[..., Awaitable[Answer]], endpoint: object, *, hot: bool = False) -> Route:
+    def route(
+        operation: Operation, answer: Callable[..., Awaitable[Answer]], endpoint: object, *, hot: bool = False
+    ) -> Route:
         answered = partial(
             answer, endpoint=endpoint, certificate=certificate, clock=endpoints.clock, emit=endpoints.emit
         )
-        return Route(method="POST", path=prefix + path, endpoint=answered, hot=hot)
+        return Route(operation=operation, path=prefix + operation.path, endpoint=answered, hot=hot)
 
     routes = [
-        route("/token", answer_token_request, endpoints.token, hot=True),
-        route("/revoke", answer_revocation_request, endpoints.revocation),
+        route(TOKEN, answer_token_request, endpoints.token, hot=True),
+        route(REVOKE, answer_revocation_request, endpoints.revocation),
     ]
     if endpoints.introspection is not None:
-        routes.append(route("/introspect", answer_introspection_request, endpoints.introspection, hot=True))
-    return (*routes, *_document_routes(endpoints, prefix))
+        routes.append(route(INTROSPECT, answer_introspection_request, endpoints.introspection, hot=True))
+    routes += _document_routes(endpoints, prefix)
+    return with_description(routes, title="The authorization server", url=endpoints.metadata.mtls_url)
 
 
 def public_routes(endpoints: Endpoints) -> tuple[Route, ...]:
     """The routes of the listener that never asks for a certificate: the documents that anybody may read."""
-    return _document_routes(endpoints, _path(endpoints.metadata.public_url or endpoints.metadata.mtls_url))
+    url = endpoints.metadata.public_url or endpoints.metadata.mtls_url
+    return with_description(_document_routes(endpoints, _path(url)), title="The documents of the server", url=url)
+
+
+def with_description(routes: Iterable[Route], *, title: str, url: str) -> tuple[Route, ...]:
+    """These routes of the listener at `url`, and one more, which describes them all."""
+    path = _path(url) + OPENAPI.path
+    routes = tuple(routes)
+    operations = [*((route.path, route.operation) for route in routes), (path, OPENAPI)]
+    answer = json_answer(describe(operations, title=title, url=url.removesuffix(urlsplit(url).path)), headers=_CACHING)
+
+    async def description(_scope: Mapping[str, Any], _read_body: ReadBody) -> Answer:
+        return answer
+
+    return (*routes, Route(operation=OPENAPI, path=path, endpoint=description))
 
 
 def _document_routes(endpoints: Endpoints, prefix: str) -> tuple[Route, ...]:
@@ -88,8 +112,8 @@ def _document_routes(endpoints: Endpoints, prefix: str) -> tuple[Route, ...]:
 
     well_known = urlsplit(metadata_url(endpoints.metadata.issuer)).path
     return (
-        Route(method="GET", path=well_known, endpoint=metadata),
-        Route(method="GET", path=f"{prefix}/jwks", endpoint=jwks, hot=True),
+        Route(operation=METADATA, path=well_known, endpoint=metadata),
+        Route(operation=JWKS, path=prefix + JWKS.path, endpoint=jwks, hot=True),
     )
 
 

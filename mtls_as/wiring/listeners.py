@@ -33,7 +33,8 @@ def make_applications(settings: Settings, endpoints: Endpoints, admin: AdminEndp
     if listeners.public is not None:
         applications["public"] = app(public_routes(endpoints))
     if listeners.admin_bind is not None:
-        applications["admin"] = create_app(admin_routes(admin), emit=endpoints.emit, fast_lane=False)
+        routes = admin_routes(admin, url=f"https://{listeners.admin_bind}")
+        applications["admin"] = create_app(routes, emit=endpoints.emit, fast_lane=False)
     return applications
 
 
