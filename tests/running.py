@@ -45,6 +45,8 @@ class Deployment:
     algorithm: str = "ES256"
     lifetime: int = 300
     fast_lane: bool = True
+    resource_options: str = ""
+    """Further lines of the usual resource."""
     port: int = 0
     """Of the mTLS listener; 0 for any."""
     workers: int = 1
@@ -59,18 +61,19 @@ class Deployment:
         self.sections.append(f"[trust.{name}]\nanchors = {anchors!r}\n{options}")
         return self
 
-    def client(self, client_id: str, *, scope: str = "reports:read", **members: object) -> Self:
+    def client(self, client_id: str, *, scope: str | None = "reports:read", **members: object) -> Self:
         """Declare a client; `members` are TOML values, `token_endpoint_auth_method` is `tls_client_auth` by default."""
-        members = {"token_endpoint_auth_method": "tls_client_auth", "scope": scope} | members
+        members = {"token_endpoint_auth_method": "tls_client_auth"} | ({"scope": scope} if scope else {}) | members
         if members["token_endpoint_auth_method"] == "tls_client_auth":
             members.setdefault("trust", "default")
         lines = [f"{name} = {_toml(value)}" for name, value in members.items()]
         self.sections.append("\n".join(["[[clients]]", f"client_id = {_toml(client_id)}", *lines]))
         return self
 
-    def resource(self, identifier: str, *scopes: str) -> Self:
+    def resource(self, identifier: str, *scopes: str, options: str = "") -> Self:
         """Declare a resource beside the usual one."""
-        self.sections.append(f"[[resources]]\nidentifier = {_toml(identifier)}\nscopes = {list(scopes)!r}")
+        lines = ["[[resources]]", f"identifier = {_toml(identifier)}", f"scopes = {list(scopes)!r}", options]
+        self.sections.append("\n".join(lines))
         return self
 
     @property
@@ -115,6 +118,7 @@ shutdown = 3
 [[resources]]
 identifier = "{RESOURCE}"
 scopes = {list(SCOPES)!r}
+{self.resource_options}
 """
         self.path.write_text("\n".join([head, *self.sections]))
 
@@ -246,6 +250,7 @@ def running(deployment: Deployment, *, follow_files: float | None = None) -> Ite
             )
             if following is not None:
                 following.cancel()
+                await asyncio.gather(following, return_exceptions=True)
 
     thread = threading.Thread(target=_run, args=(main, box, started), daemon=True)
     thread.start()

@@ -14,6 +14,7 @@ from mtls_as.cli.init import init
 from mtls_as.cli.inventory import inventory
 from mtls_as.cli.keys import keys
 from mtls_as.cli.output import printable
+from mtls_as.cli.revoke import revoke
 from mtls_as.cli.serve import check_config, serve
 from mtls_as.cli.token import token
 from mtls_as.cli.verify import verify
@@ -67,5 +68,5 @@ def application() -> None:
 
 
 cert.add_command(inventory)
-for _command in (init, serve, check_config, client, cert, token, verify, keys):
+for _command in (init, serve, check_config, client, cert, token, verify, keys, revoke):
     application.add_command(_command)

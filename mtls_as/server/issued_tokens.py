@@ -8,8 +8,8 @@ from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc6749_framework import ErrorCode, OAuthError
 from mtls_as.rfc.rfc7519_jwt import SUPPORTED_ALGORITHMS, JWTError, verify
 from mtls_as.rfc.rfc9068_at_jwt import ACCESS_TOKEN_TYPE
-from mtls_as.server.opaque_tokens import OpaqueTokens, is_opaque_token
-from mtls_as.server.ports import ClientFinder, SigningKeySource, StorageUnavailable
+from mtls_as.server.opaque_tokens import is_opaque_token, token_hash
+from mtls_as.server.ports import ClientFinder, OpaqueTokenStore, SigningKeySource, StorageUnavailable
 from mtls_as.server.revocations import Revocations
 
 _ALGORITHMS: Final = frozenset(SUPPORTED_ALGORITHMS)
@@ -27,7 +27,7 @@ class TokenNotActive(Exception):  # noqa: N818 - it says what is the case
 
 @dataclass(frozen=True, slots=True)
 class GenuineToken:
-    """A token that this server issued, and what it says; made by `IssuedTokens` alone. It may have ended since."""
+    """A token that this server issued, and what it says; made by `TokenReader` alone. It may have ended since."""
 
     claims: Mapping[str, object]
     token_id: str
@@ -37,22 +37,60 @@ class GenuineToken:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IssuedTokens:
-    """Reads the tokens of one issuer, of either form. JWTs cost no access to the storage."""
+class TokenReader:
+    """Reads the tokens of one issuer, of either form. A JWT costs no access to the storage."""
 
     issuer: str
     signing_keys: SigningKeySource
-    opaque_tokens: OpaqueTokens
+    opaque_tokens: OpaqueTokenStore
+
+    async def read(self, token: str, *, at: float) -> GenuineToken:
+        """The token, if this server issued it, with a key that has not been withdrawn at this time (epoch seconds).
+
+        Raises `TokenNotActive`, or `OAuthError` `temporarily_unavailable` if that cannot be told. Whether the token has
+        ended meanwhile is for the caller to check.
+        """
+        if not is_opaque_token(token):
+            return self._read_claims(self._verified_claims(token, at))
+        try:
+            claims = await self.opaque_tokens.find(token_hash(token))
+        except StorageUnavailable as error:
+            raise _unavailable(error) from None
+        if claims is None:
+            raise TokenNotActive(Refusal.TOKEN_UNKNOWN, "no such opaque token is stored")
+        return self._read_claims(claims)
+
+    def _verified_claims(self, token: str, at: float) -> Mapping[str, object]:
+        keys = self.signing_keys.current().verifying(at)
+        try:
+            return verify(token, keys, type=ACCESS_TOKEN_TYPE, algorithms=_ALGORITHMS).claims
+        except JWTError as error:
+            raise TokenNotActive(Refusal.TOKEN_UNKNOWN, str(error)) from None
+
+    def _read_claims(self, claims: Mapping[str, object]) -> GenuineToken:
+        """The claims are of our own making, and yet whatever may have made them must not crash us."""
+        match claims:
+            case {"iss": self.issuer, "jti": str(token_id), "client_id": str(client_id), "exp": int(end), "aud": aud}:
+                audience = tuple(aud) if isinstance(aud, list) else (str(aud),)
+                return GenuineToken(claims, token_id, client_id, audience, end)
+        raise TokenNotActive(Refusal.TOKEN_UNKNOWN, "it has not the claims of an access token of this issuer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveTokens:
+    """Tells which of the tokens that a reader knows are active (RFC 7662 §2.2, §4)."""
+
+    reader: TokenReader
     revocations: Revocations
     clients: ClientFinder
 
-    async def active(self, token: str, *, at: float) -> GenuineToken:
-        """The token, if it is active at this time (epoch seconds; RFC 7662 §2.2, §4).
+    async def find(self, token: str, *, at: float) -> GenuineToken:
+        """The token, if it is active at this time (epoch seconds).
 
         (1) This server issued it; (2) it has not expired; (3) nothing has revoked it; (4) its client is still
-        registered and enabled. Raises `TokenNotActive`, or `OAuthError` `temporarily_unavailable` if that cannot be told.
+        registered and enabled. Raises `TokenNotActive`, or `OAuthError` `temporarily_unavailable` if nobody can tell.
         """
-        genuine = await self.genuine(token, at=at)  # (1)
+        genuine = await self.reader.read(token, at=at)  # (1)
         if at >= genuine.expires_at:  # (2)
             raise _not_active(Refusal.TOKEN_EXPIRED, f"exp was {at - genuine.expires_at:.0f} s ago", genuine)
         try:
@@ -65,36 +103,6 @@ class IssuedTokens:
         if client is None or not client.enabled:
             raise _not_active(Refusal.TOKEN_REVOKED, "its client is disabled, or registered no more", genuine)
         return genuine
-
-    async def genuine(self, token: str, *, at: float) -> GenuineToken:
-        """The token, if this server issued it, with a key that has not been withdrawn.
-
-        Raises `TokenNotActive` and `OAuthError` as `active` does.
-        """
-        if not is_opaque_token(token):
-            return self._read(self._verified_claims(token, at))
-        try:
-            claims = await self.opaque_tokens.find(token)
-        except StorageUnavailable as error:
-            raise _unavailable(error) from None
-        if claims is None:
-            raise TokenNotActive(Refusal.TOKEN_UNKNOWN, "no such opaque token is stored")
-        return self._read(claims)
-
-    def _verified_claims(self, token: str, at: float) -> Mapping[str, object]:
-        keys = self.signing_keys.current().verifying(at)
-        try:
-            return verify(token, keys, type=ACCESS_TOKEN_TYPE, algorithms=_ALGORITHMS).claims
-        except JWTError as error:
-            raise TokenNotActive(Refusal.TOKEN_UNKNOWN, str(error)) from None
-
-    def _read(self, claims: Mapping[str, object]) -> GenuineToken:
-        """The claims are of our own making, and yet whatever may have made them must not crash us."""
-        match claims:
-            case {"iss": self.issuer, "jti": str(token_id), "client_id": str(client_id), "exp": int(end), "aud": aud}:
-                audience = tuple(aud) if isinstance(aud, list) else (str(aud),)
-                return GenuineToken(claims, token_id, client_id, audience, end)
-        raise TokenNotActive(Refusal.TOKEN_UNKNOWN, "it has not the claims of an access token of this issuer")
 
 
 def _not_active(refusal: Refusal, detail: str, token: GenuineToken) -> TokenNotActive:

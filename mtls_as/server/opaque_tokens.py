@@ -21,7 +21,7 @@ _FORM: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpaqueTokens:
-    """Makes opaque tokens and finds them again. `new_token` gives `OPAQUE_TOKEN_BYTES` random bytes in base64url."""
+    """Makes opaque tokens. `new_token` gives `OPAQUE_TOKEN_BYTES` random bytes in base64url."""
 
     store: OpaqueTokenStore
     new_token: Callable[[], str]
@@ -36,10 +36,6 @@ class OpaqueTokens:
         except StorageUnavailable as error:
             raise OAuthError(ErrorCode.TEMPORARILY_UNAVAILABLE, Refusal.TEMPORARILY_UNAVAILABLE, str(error)) from None
         return token
-
-    async def find(self, token: str) -> Mapping[str, object] | None:
-        """The claims of a token, expired or not, or None if it is unknown. Raises `StorageUnavailable`."""
-        return await self.store.find(token_hash(token)) if is_opaque_token(token) else None
 
 
 def is_opaque_token(text: str) -> bool:

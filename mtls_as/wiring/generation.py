@@ -17,13 +17,14 @@ from mtls_as.rfc.rfc7591_client_metadata import GENERAL_METHODS, SPIFFE_METHODS
 from mtls_as.server.access_tokens import AccessTokenIssuer
 from mtls_as.server.client_authentication.authenticator import ClientAuthenticator
 from mtls_as.server.client_directory import ClientDirectory
+from mtls_as.server.dpop_proofs import DPoPProofs
 from mtls_as.server.endpoints.introspection import IntrospectionEndpoint
 from mtls_as.server.endpoints.metadata import MetadataEndpoint
 from mtls_as.server.endpoints.revocation import RevocationEndpoint
 from mtls_as.server.endpoints.signed_metadata import SignedMetadata
 from mtls_as.server.endpoints.token import TokenEndpoint
 from mtls_as.server.grants.client_credentials import ClientCredentialsGrant
-from mtls_as.server.issued_tokens import IssuedTokens
+from mtls_as.server.issued_tokens import ActiveTokens, TokenReader
 from mtls_as.server.policy import Policy
 from mtls_as.server.readiness import ReadinessChecks
 from mtls_as.server.spiffe_federation import Federation
@@ -58,7 +59,8 @@ async def build_generation(
     `NoSigningKey`.
     """
     read = await asyncio.to_thread(_read, settings, foundation, number, before)
-    foundation.signing_keys.value.active(settings.tokens.algorithm, foundation.clock())
+    for algorithm in settings.signing_algorithms:
+        foundation.signing_keys.value.active(algorithm, foundation.clock())
     await _refuse_double_registrations(settings, foundation)
     return _assemble(settings, foundation, read, number)
 
@@ -131,17 +133,21 @@ def _endpoints(
         replays=foundation.storage.used_once,
         decoys=foundation.decoys,
     )
-    tokens = IssuedTokens(
+    reader = TokenReader(
         issuer=settings.issuer,
         signing_keys=foundation.signing_keys,
-        opaque_tokens=foundation.opaque_tokens,
-        revocations=foundation.revocations,
-        clients=clients,
+        opaque_tokens=foundation.storage.opaque_tokens,
     )
+    tokens = ActiveTokens(reader=reader, revocations=foundation.revocations, clients=clients)
     introspection = _introspection(settings, foundation, authenticator, tokens)
     token = TokenEndpoint(
         authenticator=authenticator,
         grants={grant.grant_type: grant for grant in grants},
+        proofs=DPoPProofs(
+            url=f"{settings.listeners.mtls.url}/token",
+            replays=foundation.storage.used_once,
+            nonces=foundation.dpop_nonces if settings.dpop.nonces else None,
+        ),
         issuer=AccessTokenIssuer(
             issuer=settings.issuer,
             algorithm=settings.tokens.algorithm,
@@ -149,6 +155,7 @@ def _endpoints(
             opaque_tokens=foundation.opaque_tokens,
             new_token_id=partial(secrets.token_urlsafe, 16),
             format=settings.tokens.format,
+            resource_algorithms={r.identifier: r.algorithm for r in settings.resources if r.algorithm is not None},
             resource_formats={r.identifier: r.token_format for r in settings.resources if r.token_format is not None},
         ),
     )
@@ -166,7 +173,7 @@ def _endpoints(
     return Endpoints(
         token=token,
         introspection=introspection,
-        revocation=RevocationEndpoint(authenticator=authenticator, tokens=tokens, revocations=foundation.revocations),
+        revocation=RevocationEndpoint(authenticator=authenticator, reader=reader, revocations=foundation.revocations),
         metadata=metadata,
         signed_metadata=SignedMetadata(
             metadata.document, signer=foundation.token_signer, algorithm=settings.tokens.algorithm
@@ -178,7 +185,7 @@ def _endpoints(
 
 
 def _introspection(
-    settings: Settings, foundation: Foundation, authenticator: ClientAuthenticator, tokens: IssuedTokens
+    settings: Settings, foundation: Foundation, authenticator: ClientAuthenticator, tokens: ActiveTokens
 ) -> IntrospectionEndpoint | None:
     """The endpoint, if any resource names a client that may use it."""
     audiences: dict[str, frozenset[str]] = {}

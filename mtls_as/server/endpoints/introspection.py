@@ -12,7 +12,7 @@ from mtls_as.server.client_authentication.authenticated import AuthenticatedClie
 from mtls_as.server.client_authentication.authenticator import ClientAuthenticator
 from mtls_as.server.endpoints.client_request import ClientRequest, authenticate, read_form
 from mtls_as.server.events import RequestEvent
-from mtls_as.server.issued_tokens import GenuineToken, IssuedTokens, TokenNotActive
+from mtls_as.server.issued_tokens import ActiveTokens, GenuineToken, TokenNotActive
 from mtls_as.server.token_signing import TokenSigner
 
 
@@ -22,7 +22,7 @@ class IntrospectionEndpoint:
 
     issuer: str
     authenticator: ClientAuthenticator
-    tokens: IssuedTokens
+    tokens: ActiveTokens
     audiences: Mapping[str, frozenset[str]]
     """By `client_id`, the identifiers of the resources that this client is."""
     signer: TokenSigner
@@ -52,7 +52,7 @@ class IntrospectionEndpoint:
             detail = "a client that proves nothing asks what a token says"
             raise OAuthError(ErrorCode.INVALID_CLIENT, Refusal.WRONG_AUTHENTICATION_METHOD, detail)
         try:
-            found = await self.tokens.active(token, at=request.at)  # (2)
+            found = await self.tokens.find(token, at=request.at)  # (2)
             self._require_audience(found, caller)  # (3)
         except TokenNotActive as reason:
             event.note_inactive(reason.refusal, reason.detail, reason.token_id)

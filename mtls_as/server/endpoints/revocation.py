@@ -8,7 +8,7 @@ from mtls_as.server.client_authentication.authenticated import AuthenticatedClie
 from mtls_as.server.client_authentication.authenticator import ClientAuthenticator
 from mtls_as.server.endpoints.client_request import ClientRequest, authenticate, read_form
 from mtls_as.server.events import RequestEvent
-from mtls_as.server.issued_tokens import GenuineToken, IssuedTokens, TokenNotActive
+from mtls_as.server.issued_tokens import GenuineToken, TokenNotActive, TokenReader
 from mtls_as.server.ports import StorageUnavailable
 from mtls_as.server.revocation import Revocation
 from mtls_as.server.revocations import Revocations
@@ -19,7 +19,7 @@ class RevocationEndpoint:
     """Revokes a token for the client that it was issued to."""
 
     authenticator: ClientAuthenticator
-    tokens: IssuedTokens
+    reader: TokenReader
     revocations: Revocations
 
     async def answer(self, request: ClientRequest, event: RequestEvent) -> None:
@@ -33,7 +33,7 @@ class RevocationEndpoint:
         token = attempt.form.require("token")
         caller = await authenticate(self.authenticator, attempt, event)
         try:
-            found = await self.tokens.genuine(token, at=request.at)
+            found = await self.reader.read(token, at=request.at)
             _require_revocable(found, caller, request.at)
         except TokenNotActive as reason:
             event.note_inactive(reason.refusal, reason.detail, reason.token_id)
