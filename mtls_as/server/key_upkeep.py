@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from mtls_as.remote.key_sets import MAX_AGE as VERIFIER_MAX_AGE
-from mtls_as.rfc.rfc7519_jwt import PrivateKey
 from mtls_as.server.ports import Clock, SignerUnavailable, SigningKeySource, StorageUnavailable
-from mtls_as.server.signing_keys import ExternalKey, SigningKey, SigningKeys
+from mtls_as.server.signing_keys import ExternalKey, KeyPair, SigningKey, SigningKeys
 
 JWKS_MAX_AGE: Final = 300.0
 """For how long an HTTP cache may keep the published key set, in seconds."""
@@ -73,7 +72,7 @@ def _signing(keys: SigningKeys, algorithm: str, at: float) -> list[SigningKey]:
     return [key for key in mine if key.expires_at is None or key.activates_at < key.expires_at]
 
 
-MadeKeys = Mapping[str, PrivateKey | ExternalKey]
+MadeKeys = Mapping[str, KeyPair]
 """A new private key for each of some algorithms."""
 
 
@@ -92,11 +91,13 @@ class KeyStorage(Protocol):
 class KeyUpkeep:
     """Fulfils the plan, as often as it is asked to. `make` and `discard` may block: they run in a thread."""
 
-    plan: Callable[[], Awaitable[KeyPlan]]
-    """The plan in force; raises `StorageUnavailable`."""
+    plan: Callable[[], KeyPlan]
+    """The plan of the configuration in force."""
+    longest_lifetime: Callable[[], Awaitable[float]]
+    """Of the tokens of all clients, also of stored ones; raises `StorageUnavailable`."""
     signing_keys: SigningKeySource
     storage: KeyStorage
-    make: Callable[[str], PrivateKey | ExternalKey]
+    make: Callable[[str], KeyPair]
     """A new private key for an algorithm; raises `SignerUnavailable`."""
     discard: Callable[[ExternalKey], None]
     clock: Clock
@@ -106,9 +107,10 @@ class KeyUpkeep:
 
         Raises `StorageUnavailable` and `SignerUnavailable`; then the keys are as they were.
         """
-        plan, keys, at = await self.plan(), self.signing_keys.current(), self.clock()
+        plan, keys, at = self.plan(), self.signing_keys.current(), self.clock()
         if plan.is_fulfilled(keys, at):
             return ()
+        plan = replace(plan, longest_lifetime=await self.longest_lifetime())
         made = {name: await asyncio.to_thread(self.make, name) for name in sorted(plan.due(keys, at))}
         # If this fails, what was made elsewhere stays there: it may have been stored all the same.
         taken = await self.storage.fulfil(plan, at=at, made=made)
@@ -126,7 +128,7 @@ class KeyUpkeep:
                 _diagnostics.warning("the signing keys stay as they are: %s", error)
             await asyncio.sleep(every)
 
-    async def _discard_others(self, made: Collection[PrivateKey | ExternalKey], taken: Collection[SigningKey]) -> None:
+    async def _discard_others(self, made: Collection[KeyPair], taken: Collection[SigningKey]) -> None:
         """Another node was first: a key in memory is just forgotten, one that was made elsewhere must be deleted."""
         used = {key.private_key.uri for key in taken if isinstance(key.private_key, ExternalKey)}
         for key in made:

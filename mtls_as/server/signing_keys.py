@@ -60,6 +60,10 @@ class ExternalKey:
         return self.public
 
 
+KeyPair = PrivateKey | ExternalKey
+"""What signing keys are made of: both have the public half, and the other one here or elsewhere."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningKey:
     """One signing key. All times are seconds since the epoch."""
@@ -68,7 +72,7 @@ class SigningKey:
     """The key's RFC 7638 thumbprint."""
     algorithm: str
     """One of `rfc7519_jwt.SUPPORTED_ALGORITHMS`."""
-    private_key: PrivateKey | ExternalKey = field(repr=False, compare=False)
+    private_key: KeyPair = field(repr=False, compare=False)
     created_at: float
     activates_at: float
     expires_at: float | None = None
@@ -171,7 +175,7 @@ def generate_signing_key(
     *,
     created_at: float,
     activates_at: float,
-    private_key: PrivateKey | ExternalKey | None = None,
+    private_key: KeyPair | None = None,
 ) -> SigningKey:
     """A new key, of `generate_private_key` unless there is one already. Raises what that raises."""
     private_key = private_key or generate_private_key(algorithm)
@@ -191,7 +195,7 @@ def rotate(
     at: float,
     publish_ahead: float,
     overlap: float,
-    private_key: PrivateKey | ExternalKey | None = None,
+    private_key: KeyPair | None = None,
 ) -> tuple[SigningKey, tuple[SigningKey, ...]]:
     """A new key that signs from `at + publish_ahead` on, and the existing keys whose end this changes.
 

@@ -16,6 +16,8 @@ from typing import Final
 
 from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -27,9 +29,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from mtls_as.rfc.rfc4648_base64url import Base64URLError, decode_base64url, encode_base64url
 from mtls_as.rfc.rfc7517_jwk import PublicKey
-from mtls_as.rfc.rfc7519_jwt import PrivateKey
 from mtls_as.rfc.rfc8259_json import parse_json
-from mtls_as.server.signing_keys import ExternalKey
+from mtls_as.server.signing_keys import ExternalKey, KeyPair
 from mtls_as.storage.errors import EncryptionKeyError
 
 ENVIRONMENT_VARIABLE: Final = "MTLS_AS_STORAGE_KEY"
@@ -49,6 +50,10 @@ class EncryptionKey:
     def __post_init__(self) -> None:
         if len(self.secret) != _KEY_BYTES:
             raise EncryptionKeyError(f"{self.origin}: a storage key is {_KEY_BYTES} bytes, written in base64url")
+
+    def derive(self, purpose: bytes) -> bytes:
+        """A secret of 32 bytes for another purpose, the same at every node; it tells nothing about this key."""
+        return HKDFExpand(algorithm=SHA256(), length=_KEY_BYTES, info=purpose).derive(self.secret)
 
 
 def create_key_file(path: Path) -> EncryptionKey:
@@ -84,7 +89,7 @@ def read_encryption_key(path: Path, environment: Mapping[str, str] = os.environ)
     return _decode(_read_private_file(path), origin=str(path))
 
 
-def encrypt_private_key(private_key: PrivateKey | ExternalKey, *, kid: str, key: EncryptionKey) -> bytes:
+def encrypt_private_key(private_key: KeyPair, *, kid: str, key: EncryptionKey) -> bytes:
     """Nonce and ciphertext of the key's PKCS #8 encoding; of an external key, of its name and its public half.
 
     Those are no secret, but nobody who can only write to the database shall make the server publish another key.
@@ -93,7 +98,7 @@ def encrypt_private_key(private_key: PrivateKey | ExternalKey, *, kid: str, key:
     return nonce + AESGCM(key.secret).encrypt(nonce, _encode(private_key), kid.encode())
 
 
-def decrypt_private_key(encrypted: bytes, *, kid: str, key: EncryptionKey) -> PrivateKey | ExternalKey:
+def decrypt_private_key(encrypted: bytes, *, kid: str, key: EncryptionKey) -> KeyPair:
     """The private key of `kid`. Raises `EncryptionKeyError` if it was encrypted with another key, or altered."""
     nonce, ciphertext = encrypted[:_NONCE_BYTES], encrypted[_NONCE_BYTES:]
     try:
@@ -103,12 +108,12 @@ def decrypt_private_key(encrypted: bytes, *, kid: str, key: EncryptionKey) -> Pr
         raise EncryptionKeyError(message) from None
     except UnsupportedAlgorithm:
         raise EncryptionKeyError(f"the signing key {kid} in the database is of a kind not supported here") from None
-    if isinstance(private_key, PrivateKey | ExternalKey):
+    if isinstance(private_key, KeyPair):
         return private_key
     raise EncryptionKeyError(f"the signing key {kid} in the database is of an unknown kind")
 
 
-def _encode(private_key: PrivateKey | ExternalKey) -> bytes:
+def _encode(private_key: KeyPair) -> bytes:
     if not isinstance(private_key, ExternalKey):
         return private_key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     public = private_key.public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

@@ -7,9 +7,8 @@ from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mtls_as.rfc.rfc7519_jwt import PrivateKey
 from mtls_as.server.key_upkeep import PUBLISH_AHEAD, KeyPlan, MadeKeys
-from mtls_as.server.signing_keys import ExternalKey, SigningKey, SigningKeys, rotate
+from mtls_as.server.signing_keys import KeyPair, SigningKey, SigningKeys, rotate
 from mtls_as.storage.encryption import EncryptionKey, decrypt_private_key, encrypt_private_key
 from mtls_as.storage.errors import StorageError
 from mtls_as.storage.schema import signing_keys
@@ -48,7 +47,7 @@ class SigningKeyRepository:
         at: float,
         publish_ahead: float,
         overlap: float,
-        private_key: PrivateKey | ExternalKey | None = None,
+        private_key: KeyPair | None = None,
     ) -> SigningKey:
         """Store and return a new key, by `mtls_as.server.signing_keys.rotate`, and delete keys that are gone.
 

@@ -24,6 +24,7 @@ def fixed_keys(settings: Settings) -> dict[str, str]:
         "listeners.admin.bind": listeners.admin_bind,
         "storage.url": storage.url,
         "storage.encryption_key_file": storage.encryption_key_file,
+        "keys.pkcs11": settings.keys.pkcs11,
         "server.workers": settings.server.workers,
         **{f"timeouts.{name}": seconds for name, seconds in timeouts.items()},
     }

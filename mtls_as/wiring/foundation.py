@@ -15,14 +15,16 @@ from mtls_as.pki.revocation import Revocation
 from mtls_as.remote.documents import DocumentFetcher
 from mtls_as.remote.key_sets import RemoteKeySet
 from mtls_as.server.client_authentication.decoys import Decoys
+from mtls_as.server.dpop_nonces import DPoPNonces
 from mtls_as.server.events import EventSink, emit_to_all
 from mtls_as.server.opaque_tokens import OPAQUE_TOKEN_BYTES, OpaqueTokens
-from mtls_as.server.ports import Clock
+from mtls_as.server.ports import Clock, ExternalSigners
 from mtls_as.server.revocation_fetcher import RevocationFetcher
 from mtls_as.server.revocations import Revocations
 from mtls_as.server.signing_keys import SigningKeys
 from mtls_as.server.token_signing import TokenSigner
 from mtls_as.storage import Storage, open_storage, read_encryption_key
+from mtls_as.wiring.external_signers import open_external_signers
 
 MAX_REMOTE_KEY_SETS: Final = 1_000
 
@@ -64,6 +66,8 @@ class Foundation:
 
     storage: Storage
     signing_keys: Current[SigningKeys]
+    external_signers: ExternalSigners | None
+    """Who holds signing keys that are not in the storage."""
     token_signer: TokenSigner
     opaque_tokens: OpaqueTokens
     revocations: Revocations
@@ -71,6 +75,7 @@ class Foundation:
     revocation: Revocation
     """What is known of revocation: each load of trust domains asks it again."""
     remote_key_sets: RemoteKeySetPool
+    dpop_nonces: DPoPNonces
     decoys: Decoys = field(default_factory=Decoys)
     certificate_uses: CertificateUses
     metrics: Metrics
@@ -94,7 +99,7 @@ class Foundation:
 
 @contextlib.asynccontextmanager
 async def open_foundation(settings: Settings, *, emit: EventSink, clock: Clock) -> AsyncIterator[Foundation]:
-    """Open the storage of a configuration, and all that lasts. Raises `StorageError`."""
+    """Open the storage of a configuration, and all that lasts. Raises `StorageError` or `SignerConfigurationError`."""
     encryption_key = read_encryption_key(settings.storage.encryption_key_file)
     async with contextlib.AsyncExitStack() as stack:
         storage = open_storage(settings.storage.url, encryption_key=encryption_key, clock=clock)
@@ -104,11 +109,12 @@ async def open_foundation(settings: Settings, *, emit: EventSink, clock: Clock) 
         stack.push_async_callback(lists.aclose)
         metrics = Metrics()
         uses = CertificateUses(storage.seen_certificates, clock=clock, count_lost=metrics.count_lost_uses)
-        signing_keys = Current(SigningKeys())
+        signing_keys, external_signers = Current(SigningKeys()), open_external_signers(settings)
         yield Foundation(
             storage=storage,
             signing_keys=signing_keys,
-            token_signer=TokenSigner(signing_keys),
+            external_signers=external_signers,
+            token_signer=TokenSigner(signing_keys, external_signers),
             opaque_tokens=OpaqueTokens(
                 store=storage.opaque_tokens, new_token=partial(secrets.token_urlsafe, OPAQUE_TOKEN_BYTES)
             ),
@@ -117,6 +123,7 @@ async def open_foundation(settings: Settings, *, emit: EventSink, clock: Clock) 
                 base=settings.folder, folder=settings.storage.revocation_folder, fetcher=lists, clock=clock
             ),
             remote_key_sets=RemoteKeySetPool(fetcher, clock=clock),
+            dpop_nonces=DPoPNonces(encryption_key.derive(b"mtls-as DPoP nonces")),
             certificate_uses=uses,
             metrics=metrics,
             # Nobody can ask for metrics without an admin listener, so nothing is counted.

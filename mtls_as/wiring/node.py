@@ -21,8 +21,10 @@ from mtls_as.tls.listeners import ASGIApplication
 from mtls_as.wiring.foundation import Current, Foundation, open_foundation
 from mtls_as.wiring.generation import Generation, build_generation
 from mtls_as.wiring.listeners import make_listeners
+from mtls_as.wiring.signing_keys import key_upkeep
 
 POLL_SECONDS: Final = 1.0
+KEY_UPKEEP_SECONDS: Final = 30.0
 
 _diagnostics = logging.getLogger(__name__)
 
@@ -95,6 +97,10 @@ class Node:
                     self.generation.clients.forget()
             except StorageUnavailable as error:
                 _diagnostics.warning("the storage does not answer, the last known state stays in force: %s", error)
+
+    async def follow_keys(self) -> None:
+        """Keep the signing keys as the settings in force want them, until cancelled."""
+        await key_upkeep(self.foundation, lambda: self.settings).follow(every=KEY_UPKEEP_SECONDS)
 
     async def follow_bundles(self) -> None:
         """Keep the SPIFFE bundles of the generation in force current, until cancelled."""

@@ -58,7 +58,8 @@ async def _serve_node(path: Path, fixed: Mapping[str, str], sockets: list[socket
     refuse_changes(settings, fixed)
     async with open_node(settings, emit=log) as node:
         reloader = Reloader(node, looked=looked, asked=hangup, note=log)
-        following = [asyncio.create_task(node.follow_storage()), asyncio.create_task(node.follow_bundles())]
+        followed = (node.follow_storage(), node.follow_bundles(), node.follow_keys())
+        following = [asyncio.create_task(one) for one in followed]
 
         def follow_files(prepare: PrepareCredentials) -> None:
             reloader.attach(prepare)
