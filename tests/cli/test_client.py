@@ -1,10 +1,12 @@
 """`client`: registrations as options and as JSON, what is refused, and what the listings say."""
 
 import json
+import re
 import tomllib
 
 import pytest
 
+from tests.assertions import AssertingClient
 from tests.authority import self_signed
 from tests.cli.workplace import Workplace
 
@@ -154,3 +156,82 @@ def test_what_show_prints_can_be_pasted_into_the_configuration(workplace: Workpl
     assert tomllib.loads(shown)["access_token_lifetime"] == 60
     assert show(workplace)["source"] == "configuration"
     assert "new: accepted" in workplace.succeed("cert", "explain", file)
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+def test_a_secret_is_made_and_shown_once(workplace: Workplace, method: str) -> None:
+    """43 characters at the end of the output, and in none afterwards."""
+    shown = workplace.succeed("client", "add", "--client-id", "old", "--method", method, "--scope", "reports:read")
+    *lines, secret = shown.splitlines()
+    assert lines == ["The client old is registered.", "Its secret, which nobody can show again:"]
+    assert re.fullmatch(r"[A-Za-z0-9_-]{43}", secret)
+    members = show(workplace, "old")
+    assert (members["token_endpoint_auth_method"], members["scope"]) == (method, "reports:read")
+    assert [entry["expires_at"] for entry in members["client_secrets"]] == [None]  # type: ignore[attr-defined] # a list
+    for arguments in (("show", "old"), ("list",), ("list", "--json")):
+        assert secret not in workplace.succeed("client", *arguments)
+    assert secret.encode() not in (workplace.folder / "mtls-as.db").read_bytes()
+
+
+def test_a_secret_as_json(workplace: Workplace) -> None:
+    """RFC 7591 §3.2.1 calls it client_secret."""
+    arguments = ("--client-id", "old", "--method", "client_secret_basic", "--json")
+    added = json.loads(workplace.succeed("client", "add", *arguments))
+    rotated = json.loads(workplace.succeed("client", "rotate-secret", "old", "--json"))
+    assert len({added["client_secret"], rotated["client_secret"]}) == 2
+    assert len(rotated["client_secrets"]) == 2
+
+
+def test_a_secret_is_rotated_with_an_overlap(workplace: Workplace) -> None:
+    """The old one ends after it; with none, at once."""
+    workplace.succeed("client", "add", "--client-id", "old", "--method", "client_secret_basic")
+    first, second, *_ = workplace.succeed("client", "rotate-secret", "old").splitlines()
+    assert first == "The client old has a new secret."
+    assert second.startswith("The one before is valid until 2")
+    assert workplace.succeed("client", "show", "old").count("# a secret made at ") == 2
+    lines = workplace.succeed("client", "rotate-secret", "old", "--overlap", "0s").splitlines()
+    assert lines[:2] == ["The client old has a new secret.", "Its secret, which nobody can show again:"]
+    assert workplace.succeed("client", "show", "old").count("# a secret made at ") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "status"),
+    [
+        (("nobody",), 'no client "nobody" is stored', 1),
+        (("reports",), "is declared in config.toml", 1),
+        (("reports", "--overlap", "soon"), "soon is not a duration", 2),
+        (("reports", "--overlap", "-1d"), "-1d is not a duration", 2),
+    ],
+)
+def test_what_cannot_be_rotated_is_named(
+    shared: Workplace, arguments: tuple[str, ...], message: str, status: int
+) -> None:
+    assert message in shared.fail("client", "rotate-secret", *arguments, status=status)
+
+
+def test_a_client_without_a_secret_gets_none(workplace: Workplace) -> None:
+    workplace.succeed("client", "add", *SUBJECT, "--san-dns", "new.example")
+    assert "authenticates by tls_client_auth, not with a secret" in workplace.fail("client", "rotate-secret", "new")
+
+
+def test_keys_sign_assertions_where_the_method_says_so(workplace: Workplace) -> None:
+    """RFC 7523 §2.2: the same options as for self-signed certificates, and another method."""
+    file = workplace.write("batch.json", json.dumps(AssertingClient("batch").jwks))
+    workplace.succeed("client", "add", "--client-id", "batch", "--method", "private_key_jwt", "--jwks", file)
+    assert show(workplace, "batch")["token_endpoint_auth_method"] == "private_key_jwt"
+    arguments = ("--client-id", "url", "--method", "private_key_jwt", "--jwks-uri", "https://c.example/jwks")
+    workplace.succeed("client", "add", *arguments)
+    assert show(workplace, "url")["jwks_uri"] == "https://c.example/jwks"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--method", "private_key_jwt"), "private_key_jwt needs jwks or jwks_uri"),
+        (("--method", "none"), "cannot be none: no grant of this server"),
+        (("--method", "client_secret_basic", "--trust", "default"), "trust: must not be given"),
+        (("--method", "client_secret_post", "--san-dns", "a.example"), "belongs to tls_client_auth"),
+    ],
+)
+def test_a_method_and_what_does_not_go_with_it(shared: Workplace, arguments: tuple[str, ...], message: str) -> None:
+    assert message in shared.fail("client", "add", "--client-id", "new", *arguments)

@@ -404,6 +404,16 @@ def test_parts_that_do_not_fit_together(tmp_path: Path, old: str, new: str, foun
         assert text in actual[place]
 
 
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+def test_a_declared_client_has_no_secret(tmp_path: Path, method: str) -> None:
+    """The server makes secrets; the message says where."""
+    subject = 'tls_client_auth_san_dns = "reports.example"\n'
+    old = f'trust = "default"\ntoken_endpoint_auth_method = "tls_client_auth"\n{subject}'
+    text = changed(old, f'token_endpoint_auth_method = "{method}"\n')
+    found = problems(tmp_path, text)["clients[0].token_endpoint_auth_method"]
+    assert f"mtls-as client add --method {method}" in found
+
+
 def test_names_are_unique(tmp_path: Path) -> None:
     """Two clients of one name, two resources of one identifier."""
     clients, resources = MINIMAL[MINIMAL.index("[[clients]]") :], 'identifier = "https://api.example"'

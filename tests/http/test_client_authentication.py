@@ -430,3 +430,31 @@ class TestBinding:
         refused(server, ask(server, certificate, **held.jwt.form()), refusal)
         refused(server, ask(server, certificate, **held.bearer.form()), refusal)
         refused(server, ask(server, certificate, headers=basic("basic", held.secrets["basic"])), refusal)
+
+
+class TestPublicClients:
+    """`none`: the dispatch is there, and no grant that would let anybody in by it."""
+
+    @pytest.fixture
+    def public(self, server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningServer]:
+        """A server that believes a grant of its own to be for public clients, and has such a client."""
+        grants = frozenset({"client_credentials"})
+        monkeypatch.setattr("mtls_as.rfc.rfc7591_client_metadata.PUBLIC_GRANT_TYPES", grants)
+        members = {"client_id": "public", "token_endpoint_auth_method": "none", "scope": "reports:read"}
+        server.call(server.node.storage.clients.add(parse_client(members, ClientSource.STORAGE)))
+        server.node.generation.clients.forget()
+        yield server
+        server.call(server.node.storage.clients.delete("public"))
+        server.node.generation.clients.forget()
+
+    def test_client_credentials_takes_none_of_them(self, public: RunningServer, held: Credentials) -> None:
+        """RFC 6749 §4.4.2, whatever a registration says; with a certificate as without."""
+        for certificate in (None, held.certificate):
+            response = ask(public, certificate, client_id="public")
+            refused(public, response, Refusal.GRANT_NOT_ALLOWED, "unauthorized_client")
+            assert (public.last_event.client_id, public.last_event.authentication_method) == ("public", "none")
+
+    def test_a_public_client_has_no_credential(self, public: RunningServer, held: Credentials) -> None:
+        """One that comes with a secret is somebody else, or a mistake."""
+        response = ask(public, headers=basic("public", "A" * 43))
+        refused(public, response, Refusal.WRONG_AUTHENTICATION_METHOD)

@@ -49,6 +49,13 @@ def test_a_self_signed_client_has_no_trust_domain() -> None:
     assert set(problems({**SELF_SIGNED, "trust": "default"})) == {"trust"}
 
 
+def test_a_client_without_certificates_of_its_own_has_no_trust_domain() -> None:
+    """A domain that vouches for nothing would be read as if it did."""
+    secret = {"client_id": "old", "token_endpoint_auth_method": "client_secret_basic"}
+    assert parse_client(secret, ClientSource.STORAGE).trust is None
+    assert set(problems(secret | {"trust": "default"})) == {"trust"}
+
+
 def test_an_unsafe_client_cannot_be_constructed() -> None:
     """Not by parsing, and not by hand."""
     client = parse_client(PKI, ClientSource.STORAGE)
