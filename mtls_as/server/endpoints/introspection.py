@@ -56,7 +56,7 @@ class IntrospectionEndpoint:
             self._require_audience(found, caller)  # (3)
         except TokenNotActive as reason:
             event.note_inactive(reason.refusal, reason.detail, reason.token_id)
-            return caller, INACTIVE
+            return caller, dict(INACTIVE)
         event.token_id = found.token_id
         return caller, introspection_answer(found.claims)
 
