@@ -14,6 +14,7 @@ from mtls_as.rfc.rfc6749_framework import ErrorCode, OAuthError
 _STATUS: Final[Mapping[ErrorCode, int]] = MappingProxyType(
     {
         ErrorCode.INVALID_CLIENT: 401,
+        ErrorCode.INVALID_TOKEN: 401,
         ErrorCode.SERVER_ERROR: 500,
         ErrorCode.TEMPORARILY_UNAVAILABLE: 503,
     }
@@ -30,6 +31,9 @@ def error_answer(error: OAuthError, *, has_authorization_header: bool) -> Answer
     headers = {"Cache-Control": "no-store"}
     if error.code is ErrorCode.INVALID_CLIENT and has_authorization_header:
         headers["WWW-Authenticate"] = 'Basic realm="token endpoint"'  # RFC 6749 §5.2: the scheme that was tried
+    if error.code is ErrorCode.INVALID_TOKEN:
+        # RFC 6750 §3.1: a request without a token learns of the scheme alone.
+        headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if has_authorization_header else "Bearer"
     if error.code is ErrorCode.TEMPORARILY_UNAVAILABLE:
         headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
     status = _STATUS_OF_REFUSAL.get(error.refusal) or _STATUS.get(error.code, 400)

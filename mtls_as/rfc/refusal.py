@@ -105,6 +105,14 @@ class Refusal(StrEnum):
     TOKEN_OF_ANOTHER_CLIENT = "token_of_another_client"  # noqa: S105 # a reason code
     TOKEN_NOT_FOR_CALLER = "token_not_for_caller"  # noqa: S105 # a reason code
 
+    # Dynamic registration (RFC 7591, RFC 7592)
+    REGISTRATION_CREDENTIAL_MISSING = "registration_credential_missing"
+    REGISTRATION_TOKEN_INVALID = "registration_token_invalid"  # noqa: S105 # a reason code
+    REGISTRATION_LIMIT_REACHED = "registration_limit_reached"
+    CLIENT_METADATA_INVALID = "client_metadata_invalid"
+    SOFTWARE_STATEMENT_INVALID = "software_statement_invalid"
+    SOFTWARE_STATEMENT_UNAPPROVED = "software_statement_unapproved"
+
     # The server
     INTERNAL_ERROR = "internal_error"
     TEMPORARILY_UNAVAILABLE = "temporarily_unavailable"

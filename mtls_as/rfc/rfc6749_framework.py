@@ -35,6 +35,10 @@ class ErrorCode(StrEnum):
     INVALID_AUTHORIZATION_DETAILS = "invalid_authorization_details"  # RFC 9396 §5
     INVALID_DPOP_PROOF = "invalid_dpop_proof"  # RFC 9449 §5
     USE_DPOP_NONCE = "use_dpop_nonce"  # RFC 9449 §8
+    INVALID_TOKEN = "invalid_token"  # noqa: S105 # RFC 6750 §3.1
+    INVALID_CLIENT_METADATA = "invalid_client_metadata"  # RFC 7591 §3.2.2
+    INVALID_SOFTWARE_STATEMENT = "invalid_software_statement"  # RFC 7591 §3.2.2
+    UNAPPROVED_SOFTWARE_STATEMENT = "unapproved_software_statement"  # RFC 7591 §3.2.2
     SERVER_ERROR = "server_error"  # RFC 6749 §4.1.2.1
     TEMPORARILY_UNAVAILABLE = "temporarily_unavailable"  # RFC 6749 §4.1.2.1
 
@@ -51,6 +55,10 @@ _DESCRIPTIONS: Final[Mapping[ErrorCode, str]] = MappingProxyType(
         ErrorCode.INVALID_AUTHORIZATION_DETAILS: "The authorization details are unknown, malformed or not allowed.",
         ErrorCode.INVALID_DPOP_PROOF: "The DPoP proof is missing, malformed, or not valid for this request.",
         ErrorCode.USE_DPOP_NONCE: "The DPoP proof needs the nonce of this answer.",
+        ErrorCode.INVALID_TOKEN: "The token, or the certificate it needs beside it, is missing, wrong or used up.",
+        ErrorCode.INVALID_CLIENT_METADATA: "The client metadata is malformed, or more than is allowed.",
+        ErrorCode.INVALID_SOFTWARE_STATEMENT: "The software statement is missing or not valid.",
+        ErrorCode.UNAPPROVED_SOFTWARE_STATEMENT: "The software statement is not of an approved issuer.",
         ErrorCode.SERVER_ERROR: "The server met an unexpected condition.",
         ErrorCode.TEMPORARILY_UNAVAILABLE: "The server cannot answer now. Try again later.",
     }

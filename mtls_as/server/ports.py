@@ -8,6 +8,7 @@ from mtls_as.pki.trust_domains import TrustDomains
 from mtls_as.remote.key_sets import RemoteKeySet
 from mtls_as.rfc.rfc7517_jwk import PublicKey
 from mtls_as.server.clients import Client
+from mtls_as.server.registrations import InitialAccessToken, Registration
 from mtls_as.server.revocation import Revocation
 from mtls_as.server.signing_keys import ExternalKey, SigningKeys
 
@@ -147,4 +148,31 @@ class OpaqueTokenStore(Protocol):
 
     async def prune(self, *, ended_before: float) -> None:
         """Forget tokens that ended before this time (epoch seconds)."""
+        ...
+
+
+class RegistrationStore(Protocol):
+    """Clients that registered themselves. Every method raises `StorageUnavailable`."""
+
+    async def find_initial_access_token(self, digest: str) -> InitialAccessToken | None:
+        """The initial access token, good or not, or None."""
+        ...
+
+    async def register(self, registration: Registration, *, initial_access_token: str | None, at: float) -> None:
+        """Store a client with its registration, and use its initial access token once: both, or neither.
+
+        Raises `RegistrationImpossible` if the token is not good any longer, or the certificate has registered too many.
+        """
+        ...
+
+    async def find(self, client_id: str) -> Registration | None:
+        """The registration of a client that registered itself, or None."""
+        ...
+
+    async def update(self, registration: Registration) -> None:
+        """Replace a registration, but for its token, policy and beginning. Raises `RegistrationImpossible`."""
+        ...
+
+    async def delete(self, client_id: str) -> None:
+        """Forget a client and its registration. Raises `RegistrationImpossible` if there is none."""
         ...

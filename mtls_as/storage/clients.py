@@ -25,12 +25,9 @@ class ClientRepository:
 
     async def add(self, client: Client) -> None:
         """Store a new client, with its secrets. Raises `ClientExists`."""
-        now = self._clock()
-        values = {"client_id": client.client_id, **_columns(client), "created_at": now, "updated_at": now}
         try:
             async with self._transactions.write() as connection:
-                await connection.execute(insert(clients).values(values))
-                await _insert_secrets(connection, client.client_id, client.secrets)
+                await insert_client(connection, client, at=self._clock())
         except IntegrityError:
             raise ClientExists(f'a client "{client.client_id}" is stored already') from None
 
@@ -56,9 +53,7 @@ class ClientRepository:
         Its secrets stay, unless it is to have none: they must not come to life again with a later registration.
         """
         async with self._transactions.write() as connection:
-            await self._update(connection, client.client_id, _columns(client))
-            if not isinstance(client.metadata.authentication, ClientSecret):
-                await connection.execute(delete(client_secrets).where(client_secrets.c.client_id == client.client_id))
+            await replace_client(connection, client, at=self._clock())
 
     async def add_secret(self, client_id: str, new: StoredSecret, *, at: float, overlap: float) -> Client:
         """Store a new secret, by `mtls_as.server.client_secrets.rotate`: the client as it is then.
@@ -96,6 +91,28 @@ class ClientRepository:
         statement = update(clients).where(clients.c.client_id == client_id)
         result = await connection.execute(statement.values(values | {"updated_at": self._clock()}))
         _require_one(result.rowcount, client_id)
+
+
+async def insert_client(connection: AsyncConnection, client: Client, *, at: float) -> None:
+    """Store a new client, with its secrets, in a transaction that may do more."""
+    values = {"client_id": client.client_id, **_columns(client), "created_at": at, "updated_at": at}
+    await connection.execute(insert(clients).values(values))
+    await _insert_secrets(connection, client.client_id, client.secrets)
+
+
+async def replace_client(connection: AsyncConnection, client: Client, *, at: float) -> None:
+    """`ClientRepository.replace`, in a transaction that may do more."""
+    statement = update(clients).where(clients.c.client_id == client.client_id)
+    result = await connection.execute(statement.values(_columns(client) | {"updated_at": at}))
+    _require_one(result.rowcount, client.client_id)
+    if not isinstance(client.metadata.authentication, ClientSecret):
+        await connection.execute(delete(client_secrets).where(client_secrets.c.client_id == client.client_id))
+
+
+async def find_client(connection: AsyncConnection, client_id: str) -> Client | None:
+    """`ClientRepository.find`, in a transaction that may do more."""
+    found = await _select(connection, select(clients).where(clients.c.client_id == client_id))
+    return found[0] if found else None
 
 
 async def _select(connection: AsyncConnection, statement: Select[tuple[object, ...]]) -> tuple[Client, ...]:

@@ -108,6 +108,29 @@ used_once: Final = Table(
     Index("ix_used_once_until", "until"),
 )
 
+initial_access_tokens: Final = Table(
+    "initial_access_tokens",
+    metadata,
+    Column("digest", String(43), primary_key=True),  # SHA-256, base64url
+    Column("policy", Text, nullable=False),  # JSON: mtls_as.server.registration_policy
+    Column("uses_left", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Index("ix_initial_access_tokens_expires_at", "expires_at"),
+)
+
+registrations: Final = Table(
+    "registrations",
+    metadata,
+    Column("client_id", String(256), ForeignKey("clients.client_id", ondelete="CASCADE"), primary_key=True),
+    Column("access_token_digest", String(43), nullable=False),
+    Column("policy", Text, nullable=False),
+    Column("registered_at", Double, nullable=False),
+    Column("certificate_thumbprint", String(43), nullable=True),
+    Column("software_statement", Text, nullable=True),
+    Index("ix_registrations_certificate_thumbprint", "certificate_thumbprint"),
+)
+
 revision: Final = Table(
     "revision",
     metadata,

@@ -7,6 +7,7 @@ from mtls_as.storage.encryption import EncryptionKey
 from mtls_as.storage.engine import BUSY_TIMEOUT, Database
 from mtls_as.storage.migrate import require_current_schema
 from mtls_as.storage.opaque_tokens import OpaqueTokenRepository
+from mtls_as.storage.registrations import RegistrationRepository
 from mtls_as.storage.revocations import RevocationRepository
 from mtls_as.storage.seen_certificates import SeenCertificateRepository
 from mtls_as.storage.signing_keys import SigningKeyRepository
@@ -25,6 +26,7 @@ class Storage:
         self.used_once = UsedOnceRepository(transactions)
         self.revocations = RevocationRepository(transactions)
         self.opaque_tokens = OpaqueTokenRepository(transactions)
+        self.registrations = RegistrationRepository(transactions, clock)
 
     async def revision(self) -> int:
         """A number that grows with every change, by whichever process. Raises `DatabaseUnavailable`."""
