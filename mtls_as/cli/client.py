@@ -65,6 +65,7 @@ def client() -> None:
 @click.option("--scope", metavar="SCOPES", help="What it may ask for, separated by spaces.")
 @click.option("--name", "client_name", metavar="TEXT", help="A name for people.")
 @click.option("--access-token-lifetime", type=int, metavar="SECONDS", help="Instead of the server's own.")
+@click.option("--dpop", is_flag=True, help="Bind its tokens to the key of its DPoP proofs, not to the certificate.")
 @click.option("--bearer", is_flag=True, help="Issue tokens that are NOT bound to the certificate.")
 @click.option(
     "--metadata",

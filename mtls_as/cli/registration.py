@@ -46,11 +46,19 @@ def members_of_options(options: Mapping[str, Any]) -> dict[str, object]:
         raise click.UsageError("--spiffe-jwt goes with --spiffe-id.")
     if "spiffe_id" in given:
         members.setdefault("token_endpoint_auth_method", _SPIFFE_METHODS[sends_jwt])
-    if given.pop("bearer", False):
-        members["tls_client_certificate_bound_access_tokens"] = False
+    members |= _binding(given)
     if "jwks" in members or "jwks_uri" in given:
         members.setdefault("token_endpoint_auth_method", _CERTIFICATE_METHOD)
     return members | given
+
+
+def _binding(given: dict[str, Any]) -> dict[str, object]:
+    binding: dict[str, object] = {}
+    if given.pop("dpop", False):
+        binding["dpop_bound_access_tokens"] = True
+    if given.pop("bearer", False):
+        binding["tls_client_certificate_bound_access_tokens"] = False
+    return binding
 
 
 def _keys_of_certificate(file: Path) -> dict[str, object]:

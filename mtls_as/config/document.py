@@ -253,6 +253,10 @@ class TokensTable(_Table, frozen=True):
     lifetime: Annotated[int, Meta(ge=10, le=86_400)] = 300
 
 
+class DPoPTable(_Table, frozen=True):
+    nonces: bool = False
+
+
 class Pkcs11Table(_Table, frozen=True):
     module: FilePath
     token: Annotated[str, check_not_empty]
@@ -315,6 +319,7 @@ class Document(_Table, frozen=True):
     resources: Annotated[list[ResourceTable], Meta(min_length=1)]
     storage: StorageTable = field(default_factory=StorageTable)
     tokens: TokensTable = field(default_factory=TokensTable)
+    dpop: DPoPTable = field(default_factory=DPoPTable)
     keys: KeysTable = field(default_factory=KeysTable)
     trust: dict[Annotated[str, check_domain_name], TrustTable] = field(default_factory=dict)
     spiffe: dict[Annotated[str, check_trust_domain], SpiffeTable] = field(default_factory=dict)

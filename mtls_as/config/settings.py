@@ -78,6 +78,13 @@ class TokenSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DPoPSettings:
+    """Whether DPoP proofs need a nonce that this server gave out (RFC 9449 §8)."""
+
+    nonces: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
     """How the server runs: the number of processes that serve, and whether hot requests bypass the framework."""
 
@@ -96,6 +103,7 @@ class Settings:
     listeners: ListenersSettings
     storage: StorageSettings
     tokens: TokenSettings
+    dpop: DPoPSettings
     keys: KeySettings
     trust_domains: tuple[TrustDomainSettings, ...]
     spiffe_domains: tuple[SpiffeDomainSettings, ...]
@@ -103,6 +111,12 @@ class Settings:
     clients: tuple[Client, ...]
     server: ServerSettings
     timeouts: Timeouts
+
+    @property
+    def signing_algorithms(self) -> tuple[str, ...]:
+        """The algorithms that tokens are signed with."""
+        own = (resource.algorithm for resource in self.resources if resource.algorithm is not None)
+        return tuple(dict.fromkeys([self.tokens.algorithm, *own]))
 
     def longest_lifetime(self, stored: Iterable[Client] = ()) -> float:
         """The longest life of an access token in seconds, for the clients declared here and these."""
@@ -167,6 +181,7 @@ def _build(document: Document, path: Path) -> Settings:
             revocation_folder=(folder / storage.url.removeprefix(SQLITE_PREFIX)).with_suffix(".revocation"),
         ),
         tokens=_tokens(document.tokens),
+        dpop=DPoPSettings(nonces=document.dpop.nonces),
         keys=key_settings(document, folder),
         trust_domains=tuple(_trust_domain(name, table) for name, table in document.trust.items()),
         spiffe_domains=tuple(_spiffe_domain(name, table, folder) for name, table in document.spiffe.items()),

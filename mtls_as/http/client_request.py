@@ -38,7 +38,11 @@ async def answer_client_request(
         # The body comes first: an answer before its end would cost a connection, perhaps a proxy's for many clients.
         body = await _read_form(scope, read_body)
         request = ClientRequest(
-            body=body, certificate=certificate(scope, event), authorization=authorization, at=clock()
+            body=body,
+            certificate=certificate(scope, event),
+            authorization=authorization,
+            dpop=header_values(scope, b"dpop"),
+            at=clock(),
         )
         answer = await handle(request, event)
     except Exception as exception:  # noqa: BLE001 # whatever happens becomes an OAuth answer and one event

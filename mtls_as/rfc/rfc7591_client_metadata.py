@@ -42,6 +42,7 @@ PUBLIC_GRANT_TYPES: Final[frozenset[str]] = frozenset()
 _SUBJECTS: Final = tuple(subject_type.value for subject_type in SubjectType)
 _KEYS: Final = ("jwks", "jwks_uri")
 _SPIFFE_ID: Final = "spiffe_id"
+_BOUND_TWICE: Final = "must not be true with tls_client_certificate_bound_access_tokens: a token has one binding"
 METADATA_MEMBERS: Final = (
     "token_endpoint_auth_method",
     *_SUBJECTS,
@@ -50,6 +51,7 @@ METADATA_MEMBERS: Final = (
     "grant_types",
     "scope",
     "tls_client_certificate_bound_access_tokens",
+    "dpop_bound_access_tokens",
     "client_name",
 )
 # The members that say who the client is, and the methods they belong to.
@@ -157,12 +159,16 @@ class ClientMetadata:
     grant_types: tuple[str, ...] = GRANT_TYPES
     scope: tuple[str, ...] = ()
     tls_client_certificate_bound_access_tokens: bool = True
-    """True unless bearer tokens are asked for; RFC 8705 §3.4 has it the other way round."""
+    """True unless something else is asked for; RFC 8705 §3.4 has it the other way round."""
+    dpop_bound_access_tokens: bool = False
+    """Whether tokens are bound to the key of DPoP proofs instead (RFC 9449 §5.2). Neither asks for bearer tokens."""
     client_name: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.authentication, NoAuthentication) and not PUBLIC_GRANT_TYPES.issuperset(self.grant_types):
             raise ClientMetadataError([("token_endpoint_auth_method", _no_public_client())])
+        if self.dpop_bound_access_tokens and self.tls_client_certificate_bound_access_tokens:
+            raise ClientMetadataError([("dpop_bound_access_tokens", _BOUND_TWICE)])
 
     @property
     def token_endpoint_auth_method(self) -> str:
@@ -203,10 +209,14 @@ def read_client_metadata(reader: MemberReader) -> ClientMetadata | None:
     authentication = _read_authentication(reader)
     grant_types = _read_grant_types(reader)
     scope = _read_scope(reader)
-    bound = reader.flag("tls_client_certificate_bound_access_tokens", default=True)
+    by_dpop = reader.flag("dpop_bound_access_tokens", default=False)
+    by_certificate = reader.flag("tls_client_certificate_bound_access_tokens", default=not by_dpop)
     client_name = reader.text("client_name")
     if isinstance(authentication, NoAuthentication) and not PUBLIC_GRANT_TYPES.issuperset(grant_types):
         reader.problem("token_endpoint_auth_method", _no_public_client())
+        return None
+    if by_dpop and by_certificate:
+        reader.problem("dpop_bound_access_tokens", _BOUND_TWICE)
         return None
     if authentication is None:
         return None
@@ -214,7 +224,8 @@ def read_client_metadata(reader: MemberReader) -> ClientMetadata | None:
         authentication=authentication,
         grant_types=grant_types,
         scope=scope,
-        tls_client_certificate_bound_access_tokens=bound,
+        tls_client_certificate_bound_access_tokens=by_certificate,
+        dpop_bound_access_tokens=by_dpop,
         client_name=client_name,
     )
 
@@ -235,6 +246,8 @@ def format_client_metadata(metadata: ClientMetadata) -> dict[str, object]:
     if metadata.scope:
         members["scope"] = format_scope(metadata.scope)
     members["tls_client_certificate_bound_access_tokens"] = metadata.tls_client_certificate_bound_access_tokens
+    if metadata.dpop_bound_access_tokens:
+        members["dpop_bound_access_tokens"] = True
     if metadata.client_name is not None:
         members["client_name"] = metadata.client_name
     return members

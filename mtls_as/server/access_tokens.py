@@ -1,4 +1,4 @@
-"""Makes access tokens: RFC 9068 claims, bound to the certificate (RFC 8705 §3.1), in the form that the resource takes.
+"""Makes access tokens: RFC 9068 claims, bound to what the client holds, in the form that the resource takes.
 
 That is a JWT signed with the active key, or an opaque token whose claims the server tells by introspection.
 """
@@ -10,7 +10,7 @@ from functools import partial
 from mtls_as.pki.presented import PresentedCertificate
 from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc6749_framework import ErrorCode, OAuthError
-from mtls_as.rfc.rfc7800_confirmation import CertificateBinding
+from mtls_as.rfc.rfc7800_confirmation import CertificateBinding, Confirmation, DPoPBinding
 from mtls_as.rfc.rfc8705_mtls import x5t_s256
 from mtls_as.rfc.rfc9068_at_jwt import ACCESS_TOKEN_TYPE, encode_claims
 from mtls_as.server.client_authentication.authenticated import AuthenticatedClient
@@ -29,6 +29,8 @@ class IssuedToken:
     token_id: str
     expires_in: int
     scope: tuple[str, ...]
+    confirmation: Confirmation | None
+    """What it is bound to; None for a bearer token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,17 +51,27 @@ class AccessTokenIssuer:
     """By the identifier of a resource, the algorithm that its tokens are signed with."""
 
     async def issue(
-        self, authenticated: AuthenticatedClient, authorization: Authorization, *, at: float
+        self,
+        authenticated: AuthenticatedClient,
+        authorization: Authorization,
+        *,
+        at: float,
+        dpop_key: str | None = None,
     ) -> IssuedToken:
-        """Issue a token for what `authorization` allows, to be used with the certificate of this connection.
+        """Issue a token for what `authorization` allows, bound to what the client's registration says.
 
-        It ends with the certificate at the latest, and before its key leaves the key set. Raises `OAuthError`:
-        `invalid_client` when binding is required and there is no certificate or nothing left of its life,
-        `temporarily_unavailable` where nothing can sign.
+        That is the certificate of this connection (RFC 8705 §3), or the key of its DPoP proof, by its thumbprint
+        `dpop_key` (RFC 9449 §5). A token ends with its certificate at the latest, and before the key that signs it
+        leaves the key set.
+
+        Raises `OAuthError`: `invalid_client` when there is to be a certificate, and there is none or nothing left of
+        its life; `invalid_dpop_proof` when there is to be a proof, and `invalid_request` when it would be a second
+        binding; `temporarily_unavailable` where nothing can sign.
         """
         client = authenticated.client
         writer = self._writer(authorization.resource, at)
         certificate = self._bound_certificate(authenticated)
+        confirmation = _confirmation(authenticated, certificate, dpop_key)
         issued_at = int(at)
         expires_at = issued_at + authorization.lifetime
         if certificate is not None:
@@ -78,21 +90,24 @@ class AccessTokenIssuer:
             issued_at=issued_at,
             expires_at=expires_at,
             jwt_id=token_id,
-            confirmation=None if certificate is None else CertificateBinding(x5t_s256(certificate.leaf.der)),
+            confirmation=confirmation,
         )
         return IssuedToken(
             access_token=await writer.write(claims),
             token_id=token_id,
             expires_in=expires_at - issued_at,
             scope=authorization.scope,
+            confirmation=confirmation,
         )
 
     def _bound_certificate(self, authenticated: AuthenticatedClient) -> PresentedCertificate | None:
-        """The certificate to bind to; None only for a client that asked for bearer tokens (RFC 8705 §3.4).
+        """The certificate to bind to; None only for a client that asked for DPoP or for bearer tokens (RFC 8705 §3.4).
 
-        Such a client gets them if it has no certificate, or has one because its method needs one. A certificate that
-        plays no other part is there to bind the token.
+        Bearer tokens are for a client that has no certificate, or has one because its method needs one. A certificate
+        that plays no other part is there to bind the token.
         """
+        if authenticated.client.metadata.dpop_bound_access_tokens:
+            return None
         if not authenticated.client.metadata.tls_client_certificate_bound_access_tokens:
             return None if authenticated.proof is not None else authenticated.certificate
         if authenticated.certificate is None:
@@ -107,6 +122,21 @@ class AccessTokenIssuer:
         key = self.signer.key(self.resource_algorithms.get(resource, self.algorithm), at)
         write = partial(self.signer.sign, type=ACCESS_TOKEN_TYPE, key=key)
         return _Writer(write, ends_by=_last_second(key, issued_at=int(at)))
+
+
+def _confirmation(
+    authenticated: AuthenticatedClient, certificate: PresentedCertificate | None, dpop_key: str | None
+) -> Confirmation | None:
+    """The one binding of a token. A proof of a client that never registered for DPoP binds what nothing else does."""
+    if dpop_key is None:
+        if authenticated.client.metadata.dpop_bound_access_tokens:
+            detail = "the client's tokens are bound to DPoP keys, and there is no DPoP header"
+            raise OAuthError(ErrorCode.INVALID_DPOP_PROOF, Refusal.DPOP_PROOF_MISSING, detail)
+        return None if certificate is None else CertificateBinding(x5t_s256(certificate.leaf.der))
+    if certificate is not None:
+        detail = "the certificate binds the client's tokens, and there is a DPoP proof too"
+        raise OAuthError(ErrorCode.INVALID_REQUEST, Refusal.DPOP_NOT_REGISTERED, detail)
+    return DPoPBinding(dpop_key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ class RequestEvent:
     authentication_method: str | None = None
     certificate_thumbprint: str | None = None
     """The `x5t#S256` of the certificate on the connection (RFC 8705 §3.1)."""
+    dpop_key: str | None = None
+    """The `jkt` of the key that the request has a good DPoP proof of (RFC 9449 §6.1)."""
     certificate: Certificate | None = field(default=None, repr=False, metadata={"logged": False})
     """That certificate, once it has authenticated the client."""
     trust: str | None = None

@@ -35,6 +35,7 @@ def test_metadata_names_what_is_there(server: RunningServer) -> None:
         "scopes_supported": ["reports:read", "reports:write", "files:read"],
         "response_types_supported": [],
         "tls_client_certificate_bound_access_tokens": True,
+        "dpop_signing_alg_values_supported": ["ES256", "PS256", "EdDSA"],
     }
     assert response.headers["Content-Type"] == "application/json"
 

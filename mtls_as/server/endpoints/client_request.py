@@ -18,6 +18,8 @@ class ClientRequest:
     body: bytes = field(repr=False)
     authorization: tuple[str, ...] = field(default=(), repr=False)
     """The values of the Authorization headers, as they are."""
+    dpop: tuple[str, ...] = field(default=(), repr=False)
+    """The values of the DPoP headers, likewise."""
     certificate: PresentedCertificate | None
     at: float
 

@@ -7,6 +7,7 @@ from typing import Self
 from mtls_as.rfc.rfc7523_assertion import ALGORITHMS
 from mtls_as.rfc.rfc7591_client_metadata import CERTIFICATE_METHODS, PRIVATE_KEY_JWT
 from mtls_as.rfc.rfc8414_metadata import authorization_server_metadata
+from mtls_as.rfc.rfc9449_dpop import ALGORITHMS as DPOP_ALGORITHMS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,5 +52,6 @@ class MetadataEndpoint:
             certificate_bound=True,
             assertion_algorithms=ALGORITHMS if PRIVATE_KEY_JWT in methods else (),
             introspection_algorithms=signing,
+            dpop_algorithms=DPOP_ALGORITHMS,
         )
         return cls(issuer=issuer, mtls_url=mtls_url, public_url=public_url, document=document)

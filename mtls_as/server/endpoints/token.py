@@ -5,9 +5,12 @@ from dataclasses import dataclass
 
 from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc6749_framework import ErrorCode, OAuthError, format_scope
+from mtls_as.rfc.rfc7800_confirmation import DPoPBinding
+from mtls_as.rfc.rfc9449_dpop import TOKEN_TYPE as DPOP
 from mtls_as.server.access_tokens import AccessTokenIssuer, IssuedToken
 from mtls_as.server.client_authentication.authenticated import AuthenticatedClient
 from mtls_as.server.client_authentication.authenticator import ClientAuthenticator
+from mtls_as.server.dpop_proofs import DPoPProofs
 from mtls_as.server.endpoints.client_request import ClientRequest, authenticate, read_form
 from mtls_as.server.events import RequestEvent
 from mtls_as.server.grants.grant import Grant
@@ -20,17 +23,25 @@ class TokenEndpoint:
     authenticator: ClientAuthenticator
     grants: Mapping[str, Grant]
     issuer: AccessTokenIssuer
+    proofs: DPoPProofs
 
     async def answer(self, request: ClientRequest, event: RequestEvent) -> dict[str, object]:
-        """The successful answer of RFC 6749 §5.1. Notes in `event` what became known. Raises `OAuthError`."""
+        """The successful answer of RFC 6749 §5.1. Notes in `event` what became known. Raises `OAuthError`.
+
+        A DPoP proof is verified before the client, whose credential may be good for once only, and used up after it.
+        """
         attempt = read_form(request, event)  # (1)
         form = attempt.form
         event.grant_type = form.get("grant_type")
         grant_type = form.require("grant_type")
+        proof = self.proofs.verify(request.dpop, at=request.at)
+        event.dpop_key = proof.thumbprint if proof else None
         authenticated = await authenticate(self.authenticator, attempt, event)  # (2)
         grant = self._grant(grant_type, authenticated)  # (3)
         authorization = grant.authorize(authenticated, form)  # (4)
-        issued = await self.issuer.issue(authenticated, authorization, at=request.at)  # (5)
+        if proof is not None:
+            await self.proofs.use(proof)
+        issued = await self.issuer.issue(authenticated, authorization, at=request.at, dpop_key=event.dpop_key)  # (5)
         event.scope, event.resource = format_scope(issued.scope), authorization.resource
         event.token_id = issued.token_id
         return _answer(issued)
@@ -49,7 +60,7 @@ class TokenEndpoint:
 def _answer(issued: IssuedToken) -> dict[str, object]:
     return {
         "access_token": issued.access_token,
-        "token_type": "Bearer",
+        "token_type": DPOP if isinstance(issued.confirmation, DPoPBinding) else "Bearer",
         "expires_in": issued.expires_in,
         "scope": format_scope(issued.scope),
     }
