@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import msgspec
 
 from mtls_as.config.document import ListenersTable, check_base_url, listener_urls
+from mtls_as.config.grants import find_grant_conflicts
 from mtls_as.config.keys import find_key_conflicts
 from mtls_as.config.problems import Problem, find_problems, join
 from mtls_as.config.proxy_listener import find_proxy_conflicts
@@ -33,6 +34,7 @@ def find_conflicts(table: Mapping[str, object]) -> Iterator[Problem]:
     yield from _find_spiffe_conflicts(table)
     yield from find_key_conflicts(table)
     yield from find_token_conflicts(table)
+    yield from find_grant_conflicts(table)
     known = _known_names(table)
     for index, members in clients:
         for member, message in _find_client_problems(members, known):
@@ -41,11 +43,15 @@ def find_conflicts(table: Mapping[str, object]) -> Iterator[Problem]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownNames:
-    """What a client can name: trust domains, SPIFFE trust domains, and scopes."""
+    """What a client can name."""
 
     domains: Collection[str]
     spiffe_domains: Collection[str]
     scopes: Collection[str]
+    resources: Collection[str]
+    issuers: Collection[str]
+    """The other issuers."""
+    details_types: Collection[str]
 
 
 def find_client_conflicts(members: Mapping[str, object], known: KnownNames) -> Iterator[tuple[str, str]]:
@@ -58,6 +64,26 @@ def find_client_conflicts(members: Mapping[str, object], known: KnownNames) -> I
     for token in scope.split() if isinstance(scope, str) else ():
         if token not in known.scopes:
             yield "scope", f'no resource knows the scope "{token}"' + did_you_mean(token, known.scopes)
+    yield from _find_grant_conflicts(members, known)
+
+
+def _find_grant_conflicts(members: Mapping[str, object], known: KnownNames) -> Iterator[tuple[str, str]]:
+    exchange, jwt_bearer = members.get("exchange"), members.get("jwt_bearer")
+    named = (
+        ("resources", members.get("resources"), known.resources, "resource"),
+        ("exchange.audiences", _member(exchange, "audiences"), known.resources, "resource"),
+        ("exchange.issuers", _member(exchange, "issuers"), known.issuers, "issuer"),
+        ("jwt_bearer.issuers", _member(jwt_bearer, "issuers"), known.issuers, "issuer"),
+        ("authorization_details_types", members.get("authorization_details_types"), known.details_types, "type"),
+    )
+    for place, names, existing, kind in named:
+        for name in _texts(names):
+            if name not in existing:
+                yield place, f'there is no {kind} "{name}"' + did_you_mean(name, existing)
+
+
+def _member(table: object, name: str) -> object:
+    return table.get(name) if isinstance(table, Mapping) else None
 
 
 def _find_spiffe_id_conflicts(text: str, domains: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -68,11 +94,14 @@ def _find_spiffe_id_conflicts(text: str, domains: Collection[str]) -> Iterator[t
 
 
 def _known_names(table: Mapping[str, object]) -> KnownNames:
-    trust, spiffe = table.get("trust"), table.get("spiffe")
+    trust, spiffe, details = table.get("trust"), table.get("spiffe"), table.get("authorization_details")
     return KnownNames(
         domains=list(trust) if isinstance(trust, dict) else [],
         spiffe_domains=list(spiffe) if isinstance(spiffe, dict) else [],
         scopes=[scope for _, resource in _tables(table.get("resources")) for scope in _texts(resource.get("scopes"))],
+        resources=_texts([resource.get("identifier") for _, resource in _tables(table.get("resources"))]),
+        issuers=_texts([issuer.get("issuer") for _, issuer in _tables(table.get("issuers"))]),
+        details_types=list(details) if isinstance(details, dict) else [],
     )
 
 

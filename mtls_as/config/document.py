@@ -7,6 +7,12 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct, field
 
+from mtls_as.config.grant_tables import (
+    AuthorizationDetailsTable,
+    ClaimsHookTable,
+    IssuerTable,
+    check_details_type,
+)
 from mtls_as.pki.forwarded import PRESETS
 from mtls_as.pki.pins import PIN_PREFIX, PinError, Pins
 from mtls_as.rfc.member_reader import did_you_mean
@@ -296,6 +302,8 @@ class ResourceTable(_Table, frozen=True):
     algorithm: Algorithm | None = None
     token_format: TokenFormat | None = None
     introspection_clients: list[Annotated[str, check_client_id]] = field(default_factory=list)
+    authorization_details_types: list[Annotated[str, check_details_type]] = field(default_factory=list)
+    claims: dict[str, Any] = field(default_factory=dict)
 
 
 class ServerTable(_Table, frozen=True):
@@ -323,6 +331,11 @@ class Document(_Table, frozen=True):
     keys: KeysTable = field(default_factory=KeysTable)
     trust: dict[Annotated[str, check_domain_name], TrustTable] = field(default_factory=dict)
     spiffe: dict[Annotated[str, check_trust_domain], SpiffeTable] = field(default_factory=dict)
+    issuers: list[IssuerTable] = field(default_factory=list)
+    authorization_details: dict[Annotated[str, check_details_type], AuthorizationDetailsTable] = field(
+        default_factory=dict
+    )
+    claims_hook: ClaimsHookTable | None = None
     clients: list[dict[str, Any]] = field(default_factory=list)
     server: ServerTable = field(default_factory=ServerTable)
     timeouts: TimeoutsTable = field(default_factory=TimeoutsTable)

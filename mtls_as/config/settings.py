@@ -1,7 +1,7 @@
 """`config.toml` as settings: read, judged as a whole, and with every path resolved."""
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from mtls_as.config.document import (
     TrustTable,
     listener_urls,
 )
+from mtls_as.config.grants import ClaimsHookSettings, claims_hook, trusted_issuer
 from mtls_as.config.keys import KeySettings, key_settings
 from mtls_as.config.problems import ConfigurationError, Problem, find_problems
 from mtls_as.config.proxy_listener import ProxyListenerSettings, proxy_listener
@@ -26,6 +27,7 @@ from mtls_as.rfc.spiffe_id import parse_spiffe_id
 from mtls_as.server.clients import Client, ClientSource, format_client, parse_client
 from mtls_as.server.resources import Resource, TokenFormat
 from mtls_as.server.spiffe_federation import BundleEndpoint, SpiffeDomainSettings
+from mtls_as.server.trusted_issuers import TrustedIssuer
 from mtls_as.tls import Timeouts
 
 
@@ -108,6 +110,11 @@ class Settings:
     trust_domains: tuple[TrustDomainSettings, ...]
     spiffe_domains: tuple[SpiffeDomainSettings, ...]
     resources: tuple[Resource, ...]
+    issuers: tuple[TrustedIssuer, ...]
+    """Other issuers whose tokens and assertions count here."""
+    authorization_details: Mapping[str, Path]
+    """The file of the schema of each type."""
+    claims_hook: ClaimsHookSettings
     clients: tuple[Client, ...]
     server: ServerSettings
     timeouts: Timeouts
@@ -129,6 +136,9 @@ class Settings:
             domains=[domain.name for domain in self.trust_domains],
             spiffe_domains=[domain.trust_domain for domain in self.spiffe_domains],
             scopes=[scope for resource in self.resources for scope in resource.scopes],
+            resources=[resource.identifier for resource in self.resources],
+            issuers=[issuer.issuer for issuer in self.issuers],
+            details_types=list(self.authorization_details),
         )
         return tuple(find_client_conflicts(format_client(client), known))
 
@@ -186,6 +196,9 @@ def _build(document: Document, path: Path) -> Settings:
         trust_domains=tuple(_trust_domain(name, table) for name, table in document.trust.items()),
         spiffe_domains=tuple(_spiffe_domain(name, table, folder) for name, table in document.spiffe.items()),
         resources=tuple(_resource(table) for table in document.resources),
+        issuers=tuple(trusted_issuer(table) for table in document.issuers),
+        authorization_details={name: folder / table.schema for name, table in document.authorization_details.items()},
+        claims_hook=claims_hook(document.claims_hook, folder),
         clients=tuple(parse_client(members, ClientSource.CONFIGURATION) for members in document.clients),
         server=ServerSettings(workers=document.server.workers, fast_lane=document.server.fast_lane),
         timeouts=Timeouts(
@@ -220,6 +233,8 @@ def _resource(table: ResourceTable) -> Resource:
         algorithm=table.algorithm,
         token_format=None if table.token_format is None else TokenFormat(table.token_format),
         introspection_clients=tuple(table.introspection_clients),
+        authorization_details_types=tuple(table.authorization_details_types),
+        claims=dict(table.claims),
     )
 
 

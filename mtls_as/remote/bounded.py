@@ -47,10 +47,16 @@ class Answer:
             raise AnswerError(f"the answer is not acceptable JSON: {error}") from None
 
 
-def build_request(method: str, url: str, *, form: Mapping[str, str] | None = None) -> httpx.Request:
-    """A request for JSON, with a form as its body if there is one. Raises `AnswerError` for a URL without a host."""
+def build_request(
+    method: str, url: str, *, form: Mapping[str, str] | None = None, json: bytes | None = None
+) -> httpx.Request:
+    """A request for JSON, with a form or JSON as its body if there is one.
+
+    Raises `AnswerError` for a URL without a host.
+    """
+    headers = _HEADERS if json is None else {**_HEADERS, "Content-Type": "application/json"}
     try:
-        return httpx.Request(method, url, headers=_HEADERS, data=form)
+        return httpx.Request(method, url, headers=headers, data=form, content=json)
     except (httpx.InvalidURL, UnicodeError) as error:
         raise AnswerError(f"not a usable URL: {error}") from None
 

@@ -1,4 +1,4 @@
-"""RFC 7591, client metadata, with the members of RFC 8705 and of draft-ietf-oauth-spiffe-client-auth-02.
+"""RFC 7591, client metadata, with the members of RFC 8705, RFC 9396 and draft-ietf-oauth-spiffe-client-auth-02.
 
 The members are read strictly: one that is unknown, misspelt or of the wrong type is an error, since a setting that is
 silently ignored is worse. Every problem is reported, not only the first.
@@ -15,6 +15,8 @@ from mtls_as.rfc.rfc6749_framework import format_scope, parse_scope
 from mtls_as.rfc.rfc7517_jwk import JWK, JWKError, JWKSet, parse_jwks, public_jwk
 from mtls_as.rfc.rfc7519_jwt import fits
 from mtls_as.rfc.rfc7523_assertion import ALGORITHMS as ASSERTION_ALGORITHMS
+from mtls_as.rfc.rfc7523_grant import GRANT_TYPE as JWT_BEARER
+from mtls_as.rfc.rfc8693_token_exchange import GRANT_TYPE as TOKEN_EXCHANGE
 from mtls_as.rfc.rfc8705_mtls import ExpectedSubject, SubjectError, SubjectType, parse_expected_subject
 from mtls_as.rfc.spiffe_id import SpiffeIDError, SpiffeIDPattern, parse_spiffe_id_pattern
 
@@ -34,8 +36,10 @@ GENERAL_METHODS: Final = (*CERTIFICATE_METHODS, PRIVATE_KEY_JWT, *SECRET_METHODS
 AUTHENTICATION_METHODS: Final = (*GENERAL_METHODS, *SPIFFE_METHODS, NONE)
 CERTIFICATE_PROOFS: Final = frozenset({*CERTIFICATE_METHODS, SPIFFE_X509})
 """The methods by which the certificate of the connection proves who the client is."""
-GRANT_TYPES: Final = ("client_credentials",)
-"""The grant types a client may register for, also the default; RFC 7591's own default, authorization_code, is none."""
+DEFAULT_GRANT_TYPES: Final = ("client_credentials",)
+"""RFC 7591's own default, authorization_code, is no grant of this server."""
+GRANT_TYPES: Final = (*DEFAULT_GRANT_TYPES, TOKEN_EXCHANGE, JWT_BEARER)
+"""The grant types a client may register for."""
 PUBLIC_GRANT_TYPES: Final[frozenset[str]] = frozenset()
 """Those that a client may use without authenticating: none yet; client_credentials never is one (RFC 6749 §4.4.2)."""
 
@@ -50,6 +54,7 @@ METADATA_MEMBERS: Final = (
     _SPIFFE_ID,
     "grant_types",
     "scope",
+    "authorization_details_types",
     "tls_client_certificate_bound_access_tokens",
     "dpop_bound_access_tokens",
     "client_name",
@@ -156,8 +161,10 @@ class ClientMetadata:
     """A registration: one way to authenticate, and what the client may ask for (RFC 7591 §2, RFC 8705 §2.1.2, §3.4)."""
 
     authentication: Authentication
-    grant_types: tuple[str, ...] = GRANT_TYPES
+    grant_types: tuple[str, ...] = DEFAULT_GRANT_TYPES
     scope: tuple[str, ...] = ()
+    authorization_details_types: tuple[str, ...] = ()
+    """The types of `authorization_details` that it may ask for (RFC 9396 §10)."""
     tls_client_certificate_bound_access_tokens: bool = True
     """True unless something else is asked for; RFC 8705 §3.4 has it the other way round."""
     dpop_bound_access_tokens: bool = False
@@ -209,6 +216,7 @@ def read_client_metadata(reader: MemberReader) -> ClientMetadata | None:
     authentication = _read_authentication(reader)
     grant_types = _read_grant_types(reader)
     scope = _read_scope(reader)
+    details_types = reader.texts("authorization_details_types") or ()
     by_dpop = reader.flag("dpop_bound_access_tokens", default=False)
     by_certificate = reader.flag("tls_client_certificate_bound_access_tokens", default=not by_dpop)
     client_name = reader.text("client_name")
@@ -224,6 +232,7 @@ def read_client_metadata(reader: MemberReader) -> ClientMetadata | None:
         authentication=authentication,
         grant_types=grant_types,
         scope=scope,
+        authorization_details_types=details_types,
         tls_client_certificate_bound_access_tokens=by_certificate,
         dpop_bound_access_tokens=by_dpop,
         client_name=client_name,
@@ -245,6 +254,8 @@ def format_client_metadata(metadata: ClientMetadata) -> dict[str, object]:
     members["grant_types"] = list(metadata.grant_types)
     if metadata.scope:
         members["scope"] = format_scope(metadata.scope)
+    if metadata.authorization_details_types:
+        members["authorization_details_types"] = list(metadata.authorization_details_types)
     members["tls_client_certificate_bound_access_tokens"] = metadata.tls_client_certificate_bound_access_tokens
     if metadata.dpop_bound_access_tokens:
         members["dpop_bound_access_tokens"] = True
@@ -368,7 +379,7 @@ def _no_public_client() -> str:
 def _read_grant_types(reader: MemberReader) -> tuple[str, ...]:
     grant_types = reader.texts("grant_types")
     if grant_types is None:
-        return GRANT_TYPES
+        return DEFAULT_GRANT_TYPES
     if not grant_types:
         reader.problem("grant_types", "must not be empty")
     for grant_type in grant_types:

@@ -53,13 +53,15 @@ def authorization_server_metadata(
     assertion_algorithms: Iterable[str] = (),
     introspection_algorithms: Iterable[str] = (),
     dpop_algorithms: Iterable[str] = (),
+    authorization_details_types: Iterable[str] = (),
 ) -> dict[str, object]:
     """The metadata document (RFC 8414 §2). `endpoints` are members and URLs (`token_endpoint`, `jwks_uri`, …).
 
     `aliases` are the endpoints of the listener that asks for certificates (RFC 8705 §5), by the same names: each must
     also stand in `endpoints`, end in `_endpoint` and not be the authorization endpoint, which no client calls itself.
     `assertion_algorithms` sign client assertions, if some method takes any; `introspection_algorithms` sign answers to
-    introspection (RFC 9701 §7), if there is any; `dpop_algorithms` sign DPoP proofs. Raises `MetadataError`.
+    introspection (RFC 9701 §7), if there is any; `dpop_algorithms` sign DPoP proofs; the
+    `authorization_details_types` are those of RFC 9396 §10. Raises `MetadataError`.
     """
     metadata_url(issuer)
     for name, url in (*endpoints.items(), *(aliases or {}).items()):
@@ -79,6 +81,10 @@ def authorization_server_metadata(
     }
     if signing := list(introspection_algorithms):
         document["introspection_signing_alg_values_supported"] = signing
+    if dpop := list(dpop_algorithms):
+        document["dpop_signing_alg_values_supported"] = dpop  # RFC 9449 §5.1
+    if details_types := list(authorization_details_types):
+        document["authorization_details_types_supported"] = details_types
     if dpop := list(dpop_algorithms):
         document["dpop_signing_alg_values_supported"] = dpop  # RFC 9449 §5.1
     if aliases:

@@ -80,10 +80,12 @@ class AccessTokenIssuer:
             detail = "nothing is left of the certificate's life"
             raise OAuthError(ErrorCode.INVALID_CLIENT, Refusal.CERTIFICATE_EXPIRED, detail)
         expires_at = min(expires_at, writer.ends_by or expires_at)
+        if authorization.ends_by is not None:
+            expires_at = min(expires_at, int(authorization.ends_by))
         token_id = self.new_token_id()
         claims = encode_claims(
             issuer=self.issuer,
-            subject=client.client_id,
+            subject=authorization.subject or client.client_id,
             client_id=client.client_id,
             audience=(authorization.resource,),
             scope=authorization.scope,
@@ -93,7 +95,7 @@ class AccessTokenIssuer:
             confirmation=confirmation,
         )
         return IssuedToken(
-            access_token=await writer.write(claims),
+            access_token=await writer.write({**authorization.further_claims(self.issuer), **claims}),
             token_id=token_id,
             expires_in=expires_at - issued_at,
             scope=authorization.scope,

@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc5280_certificate import Certificate
 from mtls_as.rfc.rfc6749_framework import OAuthError
+
+_FAILURES: Final = frozenset({Refusal.INTERNAL_ERROR, Refusal.TEMPORARILY_UNAVAILABLE, Refusal.CLAIMS_HOOK_FAILED})
 
 
 class Outcome(StrEnum):
@@ -42,6 +45,12 @@ class RequestEvent:
     scope: str | None = None
     resource: str | None = None
     token_id: str | None = None
+    subject: str | None = None
+    """Whom the token speaks of, where a grant says so; else it is the client."""
+    actor: str | None = None
+    """Who acts for the subject in the token (RFC 8693 §4.1)."""
+    source_token_id: str | None = None
+    """The `jti` of the token or assertion that the new token was given for."""
     outcome: Outcome = Outcome.ANSWERED
     error: str | None = None
     refusal: Refusal | None = None
@@ -52,7 +61,7 @@ class RequestEvent:
 
     def refuse(self, error: OAuthError) -> None:
         """Record a refusal with its private reason."""
-        internal = error.refusal in {Refusal.INTERNAL_ERROR, Refusal.TEMPORARILY_UNAVAILABLE}
+        internal = error.refusal in _FAILURES
         self.outcome = Outcome.FAILED if internal else Outcome.REFUSED
         self.error = error.code
         self.refusal = error.refusal

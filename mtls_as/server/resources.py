@@ -1,6 +1,7 @@
 """Protected resources: whom access tokens are for, and the scopes each resource understands."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -23,3 +24,7 @@ class Resource:
     """The form of its tokens; None for the server's own choice."""
     introspection_clients: tuple[str, ...] = ()
     """The clients that this resource server is: they may introspect the tokens that are for it (RFC 7662 §2.1)."""
+    authorization_details_types: tuple[str, ...] = ()
+    """The types of `authorization_details` that it knows (RFC 9396 §2)."""
+    claims: Mapping[str, object] = field(default_factory=dict)
+    """Further claims of its tokens, none of them reserved."""

@@ -13,12 +13,20 @@ Look = Mapping[Path, FileState | None]
 
 
 def watched_files(settings: Settings) -> set[Path]:
-    """The file itself, the server's certificate and key, and every anchor; new files that globs find are among them.
+    """The file itself, all files that it names of certificates, keys, anchors and schemas, and what globs find new.
 
     Revocation lists and SPIFFE bundles are watched where they are kept.
     """
     anchors = (path for domain in settings.trust_domains for path in anchor_files(domain.anchors, base=settings.folder))
-    return {settings.path, settings.tls.certificate, settings.tls.private_key, *anchors}
+    hook = settings.claims_hook.endpoint
+    return {
+        settings.path,
+        settings.tls.certificate,
+        settings.tls.private_key,
+        *anchors,
+        *settings.authorization_details.values(),
+        *(() if hook is None else hook.files),
+    }
 
 
 def look_at(files: Iterable[Path]) -> Look:

@@ -15,6 +15,8 @@ from mtls_as.observability.state_metrics import ListEnd, ServerState
 from mtls_as.pki.trust_domains import TrustDomains
 from mtls_as.rfc.rfc7591_client_metadata import GENERAL_METHODS, SPIFFE_METHODS
 from mtls_as.server.access_tokens import AccessTokenIssuer
+from mtls_as.server.authorization_details import AuthorizationDetailsTypes, SchemaUnusable, read_schema
+from mtls_as.server.claims import ClaimsHooks
 from mtls_as.server.client_authentication.authenticator import ClientAuthenticator
 from mtls_as.server.client_directory import ClientDirectory
 from mtls_as.server.dpop_proofs import DPoPProofs
@@ -24,12 +26,18 @@ from mtls_as.server.endpoints.revocation import RevocationEndpoint
 from mtls_as.server.endpoints.signed_metadata import SignedMetadata
 from mtls_as.server.endpoints.token import TokenEndpoint
 from mtls_as.server.grants.client_credentials import ClientCredentialsGrant
+from mtls_as.server.grants.grant import Grant
+from mtls_as.server.grants.jwt_bearer import JwtBearerGrant
+from mtls_as.server.grants.token_exchange import TokenExchangeGrant
 from mtls_as.server.issued_tokens import ActiveTokens, TokenReader
 from mtls_as.server.policy import Policy
+from mtls_as.server.presented_tokens import PresentedTokens
 from mtls_as.server.readiness import ReadinessChecks
 from mtls_as.server.spiffe_federation import Federation
+from mtls_as.server.trusted_issuers import TrustedIssuers
 from mtls_as.tls import ServerCredentials
 from mtls_as.tls.listeners import ASGIApplication
+from mtls_as.wiring.claims import claims_hooks
 from mtls_as.wiring.foundation import Current, Foundation
 from mtls_as.wiring.listeners import make_applications
 
@@ -72,6 +80,8 @@ class _Read:
     credentials: ServerCredentials
     trust: TrustDomains
     federation: Federation
+    details_types: AuthorizationDetailsTypes
+    claims_hooks: ClaimsHooks | None
 
 
 def _read(settings: Settings, foundation: Foundation, number: int, before: Generation | None) -> _Read:
@@ -88,7 +98,22 @@ def _read(settings: Settings, foundation: Foundation, number: int, before: Gener
     else:
         known = None if before is None else before.federation
         federation = Federation(settings.spiffe_domains, clock=foundation.clock, before=known)
-    return _Read(credentials, trust, federation)
+    return _Read(
+        credentials, trust, federation, _details_types(settings), claims_hooks(settings.claims_hook, path=settings.path)
+    )
+
+
+def _details_types(settings: Settings) -> AuthorizationDetailsTypes:
+    schemas, problems = dict[str, object](), list[Problem]()
+    for name, file in settings.authorization_details.items():
+        try:
+            schemas[name] = read_schema(file)
+            AuthorizationDetailsTypes.of({name: schemas[name]})
+        except SchemaUnusable as error:
+            problems.append(Problem(f"authorization_details.{name}.schema", str(error)))
+    if problems:
+        raise ConfigurationError.of(settings.path, problems)
+    return AuthorizationDetailsTypes.of(schemas)
 
 
 async def _refuse_double_registrations(settings: Settings, foundation: Foundation) -> None:
@@ -102,7 +127,7 @@ def _assemble(settings: Settings, foundation: Foundation, read: _Read, number: i
     declared = {client.client_id: client for client in settings.clients}
     clients = ClientDirectory(declared, foundation.storage.clients.find)
     trust = Current(read.trust)
-    endpoints = _endpoints(settings, foundation, clients, trust, read.federation)
+    endpoints = _endpoints(settings, foundation, clients, trust, read)
     admin = _admin_endpoints(settings, foundation, clients, trust, read)
     return Generation(
         number=number,
@@ -121,14 +146,13 @@ def _endpoints(
     foundation: Foundation,
     clients: ClientDirectory,
     trust: Current[TrustDomains],
-    federation: Federation,
+    read: _Read,
 ) -> Endpoints:
-    grants = [ClientCredentialsGrant(policy=Policy.of(settings.resources, lifetime=settings.tokens.lifetime))]
     authenticator = ClientAuthenticator(
         issuer=settings.issuer,
         clients=clients,
         trust=trust,
-        spiffe=federation,
+        spiffe=read.federation,
         remote_key_sets=foundation.remote_key_sets,
         replays=foundation.storage.used_once,
         decoys=foundation.decoys,
@@ -140,9 +164,11 @@ def _endpoints(
     )
     tokens = ActiveTokens(reader=reader, revocations=foundation.revocations, clients=clients)
     introspection = _introspection(settings, foundation, authenticator, tokens)
+    grants = _grants(settings, foundation, tokens, read.details_types)
     token = TokenEndpoint(
         authenticator=authenticator,
-        grants={grant.grant_type: grant for grant in grants},
+        grants=grants,
+        claims_hooks=read.claims_hooks,
         proofs=DPoPProofs(
             url=f"{settings.listeners.mtls.url}/token",
             replays=foundation.storage.used_once,
@@ -164,11 +190,12 @@ def _endpoints(
         issuer=settings.issuer,
         mtls_url=settings.listeners.mtls.url,
         public_url=public.url if public else None,
-        grant_types=tuple(grant.grant_type for grant in grants),
+        grant_types=tuple(grants),
         scopes=tuple(dict.fromkeys(scope for resource in settings.resources for scope in resource.scopes)),
         # The methods that a client of this server can have: those of SPIFFE only where there is a SPIFFE trust domain.
         authentication_methods=(*GENERAL_METHODS, *(SPIFFE_METHODS if settings.spiffe_domains else ())),
         introspection_algorithms=(settings.tokens.algorithm,) if introspection else (),
+        authorization_details_types=read.details_types.names,
     )
     return Endpoints(
         token=token,
@@ -182,6 +209,24 @@ def _endpoints(
         clock=foundation.clock,
         emit=foundation.emit,
     )
+
+
+def _grants(
+    settings: Settings, foundation: Foundation, active: ActiveTokens, details_types: AuthorizationDetailsTypes
+) -> dict[str, Grant]:
+    """The grants by their types; assertions only where somebody may make them."""
+    policy = Policy.of(settings.resources, lifetime=settings.tokens.lifetime, details_types=details_types)
+    trusted = TrustedIssuers.of(settings.issuers, remote_key_sets=foundation.remote_key_sets)
+    tokens = PresentedTokens(issuer=settings.issuer, active=active, trusted=trusted)
+    opaque = [r.identifier for r in settings.resources if (r.token_format or settings.tokens.format) == "opaque"]
+    grants: list[Grant] = [
+        ClientCredentialsGrant(policy=policy),
+        TokenExchangeGrant(issuer=settings.issuer, policy=policy, tokens=tokens, opaque_resources=frozenset(opaque)),
+    ]
+    if settings.issuers:
+        replays = foundation.storage.used_once
+        grants.append(JwtBearerGrant(issuer=settings.issuer, policy=policy, tokens=tokens, replays=replays))
+    return {grant.grant_type: grant for grant in grants}
 
 
 def _introspection(

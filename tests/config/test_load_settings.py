@@ -1,5 +1,6 @@
 """`config.toml`: every key, every default, every path, and every problem with its place."""
 
+import re
 import tomllib
 from dataclasses import fields
 from pathlib import Path
@@ -10,9 +11,16 @@ import pytest
 
 from mtls_as.config import ConfigurationError, Settings, load_settings
 from mtls_as.config.document import Document, SpiffeTable
+from mtls_as.config.grant_tables import AuthorizationDetailsTable, ClaimsHookTable, IssuerTable
 from mtls_as.server.clients import CLIENT_MEMBERS, ClientSource, parse_client
 
 REFERENCE = Path(__file__).parents[2] / "config.toml"
+
+# The keys of commented-out tables without which they do nothing.
+EXAMPLES = {
+    *("bind", "url", "anchors", "bundle", "bundle_endpoint", "module", "token"),
+    *("issuer", "scope", "jwks_uri", "schema", "entry_point"),
+}
 
 MINIMAL = """
 issuer = "https://as.example"
@@ -84,14 +92,24 @@ def test_the_reference_file_shows_every_key() -> None:
         assert {field.encode_name for field in msgspec.structs.fields(kind)} == set(table)
 
     sections = {field.encode_name: field.type for field in msgspec.structs.fields(Document)}
-    assert set(sections) - {"listeners", "spiffe"} <= set(table)
+    examples = {
+        "issuers": IssuerTable,
+        "authorization_details": AuthorizationDetailsTable,
+        "claims_hook": ClaimsHookTable,
+    }
+    assert set(sections) - {"listeners", "spiffe", *examples} <= set(table)
     for name in ("tls", "storage", "tokens", "server", "timeouts"):
         assert_complete(sections[name], table[name])
-    alternatives = {name for name in CLIENT_MEMBERS if name.startswith(("tls_client_auth_", "jwks", "spiffe_"))}
+    alternatives = {
+        name
+        for name in CLIENT_MEMBERS
+        if name.startswith(("tls_client_auth_", "jwks", "spiffe_", "exchange", "jwt_bearer"))
+    }
     assert set(CLIENT_MEMBERS) - alternatives <= set(table["clients"][0])
     assert all(name in REFERENCE.read_text() for name in alternatives)
-    for field in msgspec.structs.fields(SpiffeTable):
-        assert f"\n# {field.encode_name} = " in REFERENCE.read_text()
+    for struct in (SpiffeTable, *examples.values()):
+        for field in msgspec.structs.fields(struct):
+            assert re.search(rf"\n# {field.encode_name} = |; or {field.encode_name}, ", REFERENCE.read_text())
 
 
 def test_the_reference_file_shows_the_defaults() -> None:
@@ -107,20 +125,15 @@ def test_examples_in_the_reference_file_load(tmp_path: Path) -> None:
     for line in text.splitlines():
         if line.startswith("# ") and ("= " in line or line.startswith("# [")) and "trust = " not in line:
             candidate = line.removeprefix("# ")
-            if candidate.startswith("[") or candidate.split(" = ")[0] in {
-                "bind",
-                "url",
-                "anchors",
-                "bundle",
-                "bundle_endpoint",
-                "module",
-                "token",
-            }:
+            if candidate.startswith("[") or candidate.split(" = ")[0] in EXAMPLES:
                 text = text.replace(line, candidate)
     settings = load(tmp_path, text)
     assert settings.listeners.public is not None
     assert [domain.name for domain in settings.trust_domains] == ["default", "partner"]
     assert [domain.trust_domain for domain in settings.spiffe_domains] == ["workloads.example"]
+    assert [issuer.issuer for issuer in settings.issuers] == ["https://idp.example"]
+    assert list(settings.authorization_details) == ["payment_initiation"]
+    assert settings.claims_hook.entry_point == "example"
 
 
 def test_defaults(tmp_path: Path) -> None:

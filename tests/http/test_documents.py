@@ -23,7 +23,7 @@ def test_metadata_names_what_is_there(server: RunningServer) -> None:
         "token_endpoint": "https://localhost:8443/token",
         "revocation_endpoint": "https://localhost:8443/revoke",
         "jwks_uri": "https://localhost:8443/jwks",
-        "grant_types_supported": ["client_credentials"],
+        "grant_types_supported": ["client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"],
         "token_endpoint_auth_methods_supported": [
             "tls_client_auth",
             "self_signed_tls_client_auth",

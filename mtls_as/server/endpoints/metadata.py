@@ -31,6 +31,7 @@ class MetadataEndpoint:
         scopes: Iterable[str],
         authentication_methods: Iterable[str] = CERTIFICATE_METHODS,
         introspection_algorithms: Iterable[str] = (),
+        authorization_details_types: Iterable[str] = (),
     ) -> Self:
         """Describe a server. With a public listener, clients find the mutual-TLS endpoints as aliases (RFC 8705 §5).
 
@@ -53,5 +54,6 @@ class MetadataEndpoint:
             assertion_algorithms=ALGORITHMS if PRIVATE_KEY_JWT in methods else (),
             introspection_algorithms=signing,
             dpop_algorithms=DPOP_ALGORITHMS,
+            authorization_details_types=authorization_details_types,
         )
         return cls(issuer=issuer, mtls_url=mtls_url, public_url=public_url, document=document)

@@ -17,11 +17,11 @@ class ClientCredentialsGrant:
     grant_type: ClassVar[str] = "client_credentials"
     policy: Policy
 
-    def authorize(self, authenticated: AuthenticatedClient, form: Form) -> Authorization:
+    async def authorize(self, authenticated: AuthenticatedClient, form: Form, *, at: float) -> Authorization:  # noqa: ARG002 # as `Grant`
         """What the client may have of what it asks for.
 
         Raises `OAuthError`: `unauthorized_client` for a public client (RFC 6749 §4.4.2), `invalid_scope`,
-        `invalid_target`.
+        `invalid_target`, `invalid_authorization_details`.
         """
         if authenticated.method == NONE:
             detail = "the client did not authenticate, which this grant demands"

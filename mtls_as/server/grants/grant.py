@@ -15,6 +15,6 @@ class Grant(Protocol):
         """The value of `grant_type` that selects it."""
         ...
 
-    def authorize(self, authenticated: AuthenticatedClient, form: Form) -> Authorization:
-        """What the token may allow. Raises `OAuthError`."""
+    async def authorize(self, authenticated: AuthenticatedClient, form: Form, *, at: float) -> Authorization:
+        """What the token may say and allow, for a request at a time in epoch seconds. Raises `OAuthError`."""
         ...
