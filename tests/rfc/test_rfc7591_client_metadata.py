@@ -52,6 +52,19 @@ def test_defaults_are_the_safe_ones() -> None:
     assert metadata.client_name is None
 
 
+def test_tokens_have_one_binding() -> None:
+    """RFC 9449 §5.2: bound to a DPoP key instead of the certificate; asked for both, a registration is refused."""
+    metadata = parse_client_metadata({**SAN, "dpop_bound_access_tokens": True})
+    assert (metadata.dpop_bound_access_tokens, metadata.tls_client_certificate_bound_access_tokens) == (True, False)
+    assert parse_client_metadata(format_client_metadata(metadata)) == metadata
+    bearer = {**SAN, "dpop_bound_access_tokens": False, "tls_client_certificate_bound_access_tokens": False}
+    assert parse_client_metadata(bearer).dpop_bound_access_tokens is False
+    both = {"dpop_bound_access_tokens": True, "tls_client_certificate_bound_access_tokens": True}
+    assert set(problems({**SAN, **both})) == {"dpop_bound_access_tokens"}
+    with pytest.raises(ClientMetadataError, match="one binding"):
+        ClientMetadata(authentication=metadata.authentication, dpop_bound_access_tokens=True)
+
+
 @pytest.mark.parametrize(
     ("member", "text"),
     [
@@ -210,6 +223,7 @@ def test_every_problem_is_reported_at_once() -> None:
         ("scope", 'a"b'),
         ("tls_client_certificate_bound_access_tokens", "true"),
         ("tls_client_certificate_bound_access_tokens", 1),
+        ("dpop_bound_access_tokens", "true"),
         ("client_name", "a\x1b[31mb"),
         ("client_name", "a" * 3000),
     ],
