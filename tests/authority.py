@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from mtls_as.rfc.rfc9964_ml_dsa import generate_private_key
 from mtls_as.rfc.x690_der import read_sequence
 
 PrivateKey = CertificateIssuerPrivateKeyTypes
@@ -92,7 +93,7 @@ class Identity:
 
 
 def new_key(kind: str = "P-256") -> PrivateKey:
-    """`P-256`, `P-384`, `RSA-<bits>`, `Ed25519` or `Ed448`."""
+    """`P-256`, `P-384`, `RSA-<bits>`, `Ed25519`, `Ed448` or `ML-DSA-<set>`."""
     match kind.split("-"):
         case ["P", "256"]:
             return ec.generate_private_key(ec.SECP256R1())
@@ -104,6 +105,8 @@ def new_key(kind: str = "P-256") -> PrivateKey:
             return ed25519.Ed25519PrivateKey.generate()
         case ["Ed448"]:
             return ed448.Ed448PrivateKey.generate()
+        case ["ML", "DSA", _]:
+            return generate_private_key(kind)
     raise ValueError(kind)
 
 

@@ -21,8 +21,9 @@ def _foreseeable() -> tuple[type[Exception], ...]:
     from mtls_as.rfc.rfc5280_certificate import CertificateError
     from mtls_as.rfc.rfc7517_jwk import JWKError
     from mtls_as.rfc.rfc7591_client_metadata import ClientMetadataError
-    from mtls_as.server.ports import StorageUnavailable
+    from mtls_as.server.ports import SignerUnavailable, StorageUnavailable
     from mtls_as.server.signing_keys import NoSigningKey
+    from mtls_as.signers.settings import SignerConfigurationError
     from mtls_as.storage import StorageError
     from mtls_as.tls import TLSConfigurationError
     from mtls_as.verifier import VerificationUnavailable
@@ -37,6 +38,8 @@ def _foreseeable() -> tuple[type[Exception], ...]:
         FileError,
         JWKError,
         NoSigningKey,
+        SignerConfigurationError,
+        SignerUnavailable,
         StorageError,
         StorageUnavailable,
         TLSConfigurationError,

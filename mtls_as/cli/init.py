@@ -36,7 +36,7 @@ def init(config: Path, *, development: bool) -> None:
     database = Path(settings.storage.url.removeprefix("sqlite:///"))
     _make_storage_key(settings.storage.encryption_key_file, database)
     _make_database(settings.storage.url, database)
-    asyncio.run(_make_signing_key(settings))
+    asyncio.run(_make_signing_keys(settings))
 
 
 def _make_pki(folder: Path) -> None:
@@ -78,16 +78,22 @@ def _make_database(url: str, file: Path) -> None:
         say(f"{file}: database brought up to date")
 
 
-async def _make_signing_key(settings: "Settings") -> None:
-    from mtls_as.cli.keys import OVERLAP_SECONDS
+async def _make_signing_keys(settings: "Settings") -> None:
     from mtls_as.cli.stored import opened_storage
     from mtls_as.server.signing_keys import NoSigningKey, SigningKeys
+    from mtls_as.wiring.external_signers import open_external_signers
+    from mtls_as.wiring.signing_keys import full_key_plan, key_maker
 
-    algorithm, now = settings.tokens.algorithm, time.time()
+    make, now = key_maker(open_external_signers(settings)), time.time()
     async with opened_storage(settings) as storage:
-        try:
-            key = SigningKeys(await storage.signing_keys.all()).active(algorithm, now)
-            say(f"The signing key {key.kid} ({algorithm}) is there")
-        except NoSigningKey:
-            key = await storage.signing_keys.rotate(algorithm, at=now, publish_ahead=0, overlap=OVERLAP_SECONDS)
-            say(f"The signing key {key.kid} ({algorithm}) is made")
+        stored = SigningKeys(await storage.signing_keys.all())
+        overlap = (await full_key_plan(settings, storage)).overlap
+        for algorithm in settings.keys.algorithms:
+            try:
+                key = stored.active(algorithm, now)
+                say(f"The signing key {key.kid} ({algorithm}) is there")
+            except NoSigningKey:
+                private_key = await asyncio.to_thread(make, algorithm)
+                times = {"at": now, "publish_ahead": 0.0, "overlap": overlap}
+                key = await storage.signing_keys.rotate(algorithm, **times, private_key=private_key)
+                say(f"The signing key {key.kid} ({algorithm}) is made")

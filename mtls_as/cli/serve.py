@@ -41,6 +41,9 @@ def check_config(config: Path) -> None:
 
     settings = load_settings(config)
     asyncio.run(wiring.check(settings))
+    for algorithm in settings.keys.experimental:
+        message = f"{algorithm} is experimental: resource servers must opt into it, and it may change"
+        click.echo(f"mtls-as: warning: {message}", err=True)
     for warning in TrustDomains.load(settings.trust_domains, base=settings.folder).warnings:
         click.echo(f"mtls-as: warning: {printable(warning)}", err=True)
     say(f"{config} is good.")

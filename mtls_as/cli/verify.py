@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from mtls_as.cli.keys import ALGORITHMS
 from mtls_as.cli.options import ca_option, json_option
 from mtls_as.cli.output import format_time, say, say_json
 
@@ -28,6 +29,13 @@ _LABEL_WIDTH = 12
     "--token", type=click.File(), default="-", metavar="FILE", help="A file with the token; by default standard input."
 )
 @click.option("--scope", "scopes", multiple=True, metavar="SCOPE", help="A scope that it must have; may be repeated.")
+@click.option(
+    "--algorithm",
+    "algorithms",
+    multiple=True,
+    type=click.Choice(ALGORITHMS),
+    help="What may have signed it, may be repeated; by default all that are not experimental.",
+)
 @click.option(
     "--jwks", type=click.Path(path_type=Path), metavar="FILE", help="The issuer's keys; else they are fetched from it."
 )
@@ -63,17 +71,20 @@ async def _verify(
     issuer: str,
     audience: str,
     scopes: tuple[str, ...],
+    algorithms: tuple[str, ...],
     jwks: Path | None,
     ca: Path | None,
 ) -> "AccessTokenClaims":
     from mtls_as.cli.files import read_json, trusting_context
     from mtls_as.rfc.rfc7517_jwk import parse_jwks
+    from mtls_as.rfc.rfc7519_jwt import ALGORITHMS as DEFAULT_ALGORITHMS
     from mtls_as.verifier import AccessTokenVerifier
 
     try:
         verifier = AccessTokenVerifier(
             issuer=issuer,
             audience=audience,
+            algorithms=algorithms or DEFAULT_ALGORITHMS,
             jwks=None if jwks is None else parse_jwks(read_json(jwks)),
             ssl_context=trusting_context(ca),
         )

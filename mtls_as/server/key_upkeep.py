@@ -44,8 +44,20 @@ class KeyPlan:
         return frozenset(name for name in self.algorithms if self.rotate_every and self._is_due(keys, name, at))
 
     def _is_due(self, keys: SigningKeys, algorithm: str, at: float) -> bool:
-        newest = max((key.activates_at for key in _signing(keys, algorithm, at)), default=None)
-        return newest is None or newest + self.rotate_every <= at + PUBLISH_AHEAD
+        newest = max(_signing(keys, algorithm, at), key=lambda key: key.activates_at, default=None)
+        return newest is None or newest.activates_at + self.rotate_every <= at + PUBLISH_AHEAD
+
+    def rotates_at(self, keys: SigningKeys, key: SigningKey, at: float) -> float | None:
+        """When a successor of this key will be made, if by schedule, and if there is none yet."""
+        mine = _signing(keys, key.algorithm, at)
+        if (
+            not self.rotate_every
+            or key.algorithm not in self.algorithms
+            or key.expires_at is not None
+            or key not in mine
+        ):
+            return None
+        return max(key.activates_at + self.rotate_every - PUBLISH_AHEAD, at)
 
     def corrections(self, keys: SigningKeys, at: float) -> tuple[SigningKey, ...]:
         """The keys whose end is not the one they should have, with that end.

@@ -12,7 +12,7 @@ from mtls_as.rfc import rfc7519_jwt
 from mtls_as.rfc.rfc3986_uri import is_https_url
 from mtls_as.rfc.rfc7468_pem import PEMError, certificate_der
 from mtls_as.rfc.rfc7517_jwk import JWKSet, parse_jwks
-from mtls_as.rfc.rfc7519_jwt import ALGORITHMS, JWTError, UnknownKey, VerifiedJWT
+from mtls_as.rfc.rfc7519_jwt import ALGORITHMS, SUPPORTED_ALGORITHMS, JWTError, UnknownKey, VerifiedJWT
 from mtls_as.rfc.rfc7800_confirmation import CertificateBinding, Confirmation, DPoPBinding
 from mtls_as.rfc.rfc8705_mtls import thumbprints_equal, x5t_s256
 from mtls_as.rfc.rfc9068_at_jwt import ACCESS_TOKEN_TYPE, AccessTokenClaims, ClaimsError, TokenExpired, validate_claims
@@ -66,7 +66,8 @@ class AccessTokenVerifier:
     `issuer` and `audience` are compared to the character. The issuer's keys are `jwks` (a JWK Set, parsed JSON or
     `JWKSet`), or come from `jwks_uri`, or, with neither, from the place that the issuer's metadata names. `leeway` is
     seconds of difference allowed between the clocks. Tokens without a certificate's thumbprint are refused unless
-    `require_binding` is false; a token that has one is always held to it. `ssl_context` is for fetching keys.
+    `require_binding` is false; a token that has one is always held to it. `ssl_context` is for fetching keys. Tokens
+    with experimental signatures (RFC 9964) are refused unless `algorithms` names those.
     Raises `ValueError` (`JWKError`, `MetadataError`) for settings that cannot work.
     """
 
@@ -85,8 +86,8 @@ class AccessTokenVerifier:
     ) -> None:
         if not issuer or not audience:
             raise ValueError("issuer and audience must not be empty")
-        if not algorithms or isinstance(algorithms, str) or not set(algorithms) <= set(ALGORITHMS):
-            raise ValueError(f"algorithms are some of {', '.join(ALGORITHMS)}")
+        if not algorithms or isinstance(algorithms, str) or not set(algorithms) <= set(SUPPORTED_ALGORITHMS):
+            raise ValueError(f"algorithms are some of {', '.join(SUPPORTED_ALGORITHMS)}")
         if not leeway >= 0:
             raise ValueError("leeway is zero seconds or more")
         self._issuer = issuer

@@ -26,5 +26,9 @@ def test_the_server() -> None:
     assert reasons("`mtls-as[server]`") == names(PROJECT["project"]["optional-dependencies"]["server"])
 
 
+def test_pkcs11() -> None:
+    assert reasons("`mtls-as[pkcs11]`") == names(PROJECT["project"]["optional-dependencies"]["pkcs11"])
+
+
 def test_development() -> None:
     assert reasons("Development") == names(PROJECT["dependency-groups"]["dev"])
