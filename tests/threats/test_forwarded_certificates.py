@@ -107,7 +107,11 @@ def ask(client: httpx.Client, client_id: str | None, headers: Headers, **form: A
 def thumbprint_in(response: httpx.Response) -> str:
     """To which certificate the token is bound."""
     assert response.status_code == 200, response.text
-    payload = response.json()["access_token"].split(".")[1]
+    return thumbprint_of(response.json()["access_token"])
+
+
+def thumbprint_of(token: str) -> str:
+    payload = token.split(".")[1]
     thumbprint: str = json.loads(base64.urlsafe_b64decode(payload + "=="))["cnf"]["x5t#S256"]
     return thumbprint
 

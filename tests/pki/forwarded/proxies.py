@@ -1,8 +1,9 @@
-"""Real proxies for tests: the configurations that the documentation shows, on loopback, before a server that echoes."""
+"""Real proxies for tests: the configurations that the documentation shows, on loopback, before a server of tests."""
 
 import contextlib
 import http.client
 import json
+import os
 import socket
 import ssl
 import subprocess
@@ -48,6 +49,19 @@ def echo_server() -> Iterator[int]:
 
 
 @dataclass(frozen=True)
+class Upstream:
+    """The server behind a proxy, and which of the documented hops leads there: `a listed address`, for one."""
+
+    hop: str
+    port: int = 0
+    unix_socket: Path | None = None
+    ca: Path | None = None
+    """Of the server's own certificate, which is for `localhost`."""
+    proxy: Identity | None = None
+    """What the proxy presents to it."""
+
+
+@dataclass(frozen=True)
 class RunningProxy:
     """A proxy that waits for clients."""
 
@@ -62,45 +76,87 @@ class RunningProxy:
         return [(name.lower().encode(), value.encode("latin-1")) for name, value in json.loads(body)]
 
     def get(self, client: Identity | None, sent: Sequence[tuple[str, str]] = ()) -> tuple[int, bytes]:
+        return self.request("GET", client, sent)
+
+    def post_form(self, client: Identity | None, form: str, sent: Sequence[tuple[str, str]] = ()) -> tuple[int, bytes]:
+        headers = [("Content-Type", "application/x-www-form-urlencoded"), ("Content-Length", str(len(form)))]
+        return self.request("POST", client, [*headers, *sent], form.encode())
+
+    def request(
+        self, method: str, client: Identity | None, sent: Sequence[tuple[str, str]], body: bytes = b""
+    ) -> tuple[int, bytes]:
         context = ssl.create_default_context(cadata=self.authority.pem)
         if client is not None:
             context.load_cert_chain(*client.write(self.folder, f"client-{client.certificate.serial_number}"))
         connection = http.client.HTTPSConnection("localhost", self.port, context=context, timeout=10)
         with contextlib.closing(connection):
-            connection.putrequest("GET", "/token")
+            connection.putrequest(method, "/token")
             for name, value in sent:
                 connection.putheader(name, value)
-            connection.endheaders()
+            connection.endheaders(body)
             answer = connection.getresponse()
             return answer.status, answer.read()
 
 
 @contextlib.contextmanager
-def running_proxy(snippet: str, folder: Path) -> Iterator[RunningProxy]:
+def echoing_proxy(snippet: str, folder: Path) -> Iterator[RunningProxy]:
+    """A proxy before a server that answers with the headers that it received."""
+    with echo_server() as port, running_proxy(snippet, folder, Upstream("a listed address", port)) as proxy:
+        yield proxy
+
+
+@contextlib.contextmanager
+def running_proxy(snippet: str, folder: Path, upstream: Upstream) -> Iterator[RunningProxy]:
     """Run the program with the configuration of that name in `docs/proxies`, places replaced by those of the test."""
     authority = Authority.create("Server CA")
     certificate, key = authority.issue_server("localhost").write(folder, "server")
-    both = folder / "both.pem"
-    both.write_text(certificate.read_text() + key.read_text())
+    own_certificate, own_key = (upstream.proxy or authority.issue("proxy")).write(folder, "proxy")
+    for both, parts in (("both.pem", (certificate, key)), ("proxy-both.pem", (own_certificate, own_key))):
+        (folder / both).write_text("".join(part.read_text() for part in parts))
     (folder / "cas.pem").write_text(Authority.create("Unrelated CA").pem)
-    with echo_server() as upstream:
-        port = _free_port()
-        configuration = _render(
-            (SNIPPETS / snippet).read_text(),
-            {
-                "/etc/ssl/private/as.example-key.pem": str(key),
-                "/etc/ssl/private/as.example.pem": str(both),
-                "/etc/ssl/as.example.pem": str(certificate),
-                "/etc/ssl/certs/ca-certificates.crt": str(folder / "cas.pem"),
-                "listen 443": f"listen 127.0.0.1:{port}",
-                "bind :443": f"bind 127.0.0.1:{port}",
-                "*:443": f"127.0.0.1:{port}",
-                "127.0.0.1:8080": f"127.0.0.1:{upstream}",
-            },
-        )
-        command = COMMANDS[snippet.partition(".")[0].partition("-")[0]](folder, configuration, port)
-        with _process(command, port, folder):
-            yield RunningProxy(port, authority, folder)
+    port = _free_port()
+    configuration = _render(
+        "".join(f"{line}\n" for line in _choose_hop((SNIPPETS / snippet).read_text(), upstream.hop)),
+        {
+            "/etc/ssl/private/as.example-key.pem": str(key),
+            "/etc/ssl/private/as.example.pem": str(folder / "both.pem"),
+            "/etc/ssl/as.example.pem": str(certificate),
+            "/etc/ssl/private/proxy-key.pem": str(own_key),
+            "/etc/ssl/private/proxy.pem": str(folder / "proxy-both.pem"),
+            "/etc/ssl/proxy.pem": str(own_certificate),
+            "/etc/ssl/mtls-as-ca.pem": str(upstream.ca),
+            "/etc/ssl/certs/ca-certificates.crt": str(folder / "cas.pem"),
+            "/run/mtls-as/proxy.sock": str(upstream.unix_socket),
+            "listen 443": f"listen 127.0.0.1:{port}",
+            "bind :443": f"bind 127.0.0.1:{port}",
+            "*:443": f"127.0.0.1:{port}",
+            "127.0.0.1:8080": f"127.0.0.1:{upstream.port}",
+            "mtls-as.example:8080": f"localhost:{upstream.port}",
+            "verifyhost mtls-as.example": "verifyhost localhost",
+        },
+    )
+    command = COMMANDS[snippet.partition(".")[0].partition("-")[0]](folder, configuration, port)
+    with _process(command, port, folder):
+        yield RunningProxy(port, authority, folder)
+
+
+def _choose_hop(text: str, hop: str) -> Iterator[str]:
+    """The lines of a configuration in which one of the hops holds, as somebody would edit it."""
+    section, chosen = "", set()
+    for line in text.splitlines():
+        code = line.strip()
+        if code.startswith("# The hop: "):
+            section = code.removeprefix("# The hop: ").partition(",")[0].rstrip(".")
+        elif not code or code.startswith(("}", "</")):
+            section = ""
+        elif section == hop:
+            chosen.add(section)
+            yield code.removeprefix("#")
+            continue
+        elif section:
+            continue
+        yield line
+    assert chosen == {hop}
 
 
 def _render(text: str, places: Mapping[str, str]) -> str:
@@ -110,13 +166,18 @@ def _render(text: str, places: Mapping[str, str]) -> str:
     return text
 
 
+# Who is root serves as nobody; nobody else may change who he is.
+_USER = "user nobody nogroup; " if os.geteuid() == 0 else ""
+
+
 def _nginx(folder: Path, snippet: str, _port: int) -> list[str]:
     scratch = "".join(
         f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     file = folder / "nginx.conf"
     file.write_text(
-        f"daemon off; worker_processes 1; pid {folder}/pid; events {{}}\nhttp {{ access_log off;\n{scratch}{snippet} }}"
+        f"{_USER}daemon off; worker_processes 1; pid {folder}/pid; events {{}}\n"
+        f"http {{ access_log off;\n{scratch}{snippet} }}"
     )
     return [require_program("nginx"), "-c", str(file), "-e", str(folder / "log")]
 

@@ -10,7 +10,7 @@ import pytest
 from mtls_as.pki.forwarded import read_forwarded
 from tests.authority import DAY, Authority, self_signed
 from tests.pki.forwarded import vectors
-from tests.pki.forwarded.proxies import RunningProxy, running_proxy
+from tests.pki.forwarded.proxies import RunningProxy, echoing_proxy
 from tests.pki.forwarded.vectors import lonely, long_chain, pem, short_chain, victim
 
 
@@ -54,7 +54,7 @@ def documented(request: pytest.FixtureRequest) -> Documented:
 
 @pytest.fixture(scope="module")
 def proxy(documented: Documented, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningProxy]:
-    with running_proxy(documented.snippet, tmp_path_factory.mktemp(documented.preset)) as running:
+    with echoing_proxy(documented.snippet, tmp_path_factory.mktemp(documented.preset)) as running:
         yield running
 
 
