@@ -15,11 +15,12 @@ from mtls_as.config.grants import find_grant_conflicts
 from mtls_as.config.keys import find_key_conflicts
 from mtls_as.config.problems import Problem, find_problems, join
 from mtls_as.config.proxy_listener import find_proxy_conflicts
+from mtls_as.config.registration import find_registration_conflicts
 from mtls_as.config.tokens import find_token_conflicts
 from mtls_as.rfc.member_reader import did_you_mean
 from mtls_as.rfc.rfc7591_client_metadata import SECRET_METHODS, ClientMetadataError
 from mtls_as.rfc.spiffe_id import SpiffeIDError, parse_spiffe_id, parse_spiffe_id_pattern
-from mtls_as.server.clients import ClientSource, parse_client
+from mtls_as.server.clients import CLIENT_MEMBERS, ClientSource, parse_client
 
 Entries = Sequence[tuple[int, Mapping[str, object]]]
 
@@ -35,10 +36,19 @@ def find_conflicts(table: Mapping[str, object]) -> Iterator[Problem]:
     yield from find_key_conflicts(table)
     yield from find_token_conflicts(table)
     yield from find_grant_conflicts(table)
+    yield from find_registration_conflicts(table)
     known = _known_names(table)
     for index, members in clients:
         for member, message in _find_client_problems(members, known):
-            yield Problem(join(f"clients[{index}]", member) if member else f"clients[{index}]", message)
+            yield Problem(_client_place(index, member), message)
+
+
+def _client_place(index: int, member: str) -> str:
+    """The place of a member, or with a dot of what is in it."""
+    place, (head, _, inner) = f"clients[{index}]", member.partition(".")
+    if inner and head in CLIENT_MEMBERS:
+        return join(join(place, head), inner)
+    return join(place, member) if member else place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

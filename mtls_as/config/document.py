@@ -13,6 +13,7 @@ from mtls_as.config.grant_tables import (
     IssuerTable,
     check_details_type,
 )
+from mtls_as.config.registration import RegistrationTable
 from mtls_as.pki.forwarded import PRESETS
 from mtls_as.pki.pins import PIN_PREFIX, PinError, Pins
 from mtls_as.rfc.member_reader import did_you_mean
@@ -336,6 +337,7 @@ class Document(_Table, frozen=True):
         default_factory=dict
     )
     claims_hook: ClaimsHookTable | None = None
+    registration: RegistrationTable | None = None
     clients: list[dict[str, Any]] = field(default_factory=list)
     server: ServerTable = field(default_factory=ServerTable)
     timeouts: TimeoutsTable = field(default_factory=TimeoutsTable)

@@ -21,6 +21,7 @@ from mtls_as.config.grants import ClaimsHookSettings, claims_hook, trusted_issue
 from mtls_as.config.keys import KeySettings, key_settings
 from mtls_as.config.problems import ConfigurationError, Problem, find_problems
 from mtls_as.config.proxy_listener import ProxyListenerSettings, proxy_listener
+from mtls_as.config.registration import RegistrationSettings, registration_settings
 from mtls_as.pki.revocation_policy import RevocationPolicy
 from mtls_as.pki.trust_domains import TrustDomainSettings
 from mtls_as.rfc.spiffe_id import parse_spiffe_id
@@ -115,6 +116,8 @@ class Settings:
     authorization_details: Mapping[str, Path]
     """The file of the schema of each type."""
     claims_hook: ClaimsHookSettings
+    registration: RegistrationSettings | None
+    """None where clients cannot register themselves."""
     clients: tuple[Client, ...]
     server: ServerSettings
     timeouts: Timeouts
@@ -199,6 +202,7 @@ def _build(document: Document, path: Path) -> Settings:
         issuers=tuple(trusted_issuer(table) for table in document.issuers),
         authorization_details={name: folder / table.schema for name, table in document.authorization_details.items()},
         claims_hook=claims_hook(document.claims_hook, folder),
+        registration=registration_settings(document.registration),
         clients=tuple(parse_client(members, ClientSource.CONFIGURATION) for members in document.clients),
         server=ServerSettings(workers=document.server.workers, fast_lane=document.server.fast_lane),
         timeouts=Timeouts(
