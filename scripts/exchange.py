@@ -177,7 +177,8 @@ def perform(number: int, call: Call, certs: Path) -> tuple[list[str], dict[str, 
         document = response.json()
     except ValueError:
         document = {}
-    say(f"   {response.status_code} {json.dumps(document)}")
+    shown = document | ({"signed_metadata": "…"} if "signed_metadata" in document else {})
+    say(f"   {response.status_code} {json.dumps(shown, ensure_ascii=False)}")
     as_expected = response.status_code == call.status and call.expected in {*document, document.get("error")}
     if as_expected:
         return [], document

@@ -76,6 +76,20 @@ def test_a_token_ends_to_the_second(parties: Parties, resource: str, tmp_path: P
         assert introspect(server, parties, caller, token).content == b'{"active":false}'
 
 
+def test_a_jwt_costs_no_access_to_the_database(
+    server: RunningServer, parties: Parties, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the node follows the database, introspection of a JWT is done in memory."""
+    token = fetch(server, parties.c1)
+    server.call(server.node.foundation.refresh())
+    transactions = server.node.storage._transactions
+    for name in ("read", "write", "write_quietly"):
+        monkeypatch.setattr(transactions, name, None)
+    for accept in (None, SIGNED):
+        assert introspect(server, parties, "rs1", token, accept=accept).status_code == 200
+    assert introspect(server, parties, "rs2", token).content == b'{"active":false}'
+
+
 def test_the_hint_plays_no_part(server: RunningServer, parties: Parties) -> None:
     """RFC 7662 §2.1: it may help to search, and an unknown one does not matter."""
     token = fetch(server, parties.c1)
