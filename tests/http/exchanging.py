@@ -117,7 +117,7 @@ class Party:
         parameters = {"subject_token": subject_token, "subject_token_type": ACCESS_TOKEN, "resource": STOCK} | form
         return self.server.token(self.identity, self.client_id, grant_type=GRANT_TYPE, **parameters)
 
-    def assert_(self, assertion: str, **form: object) -> httpx.Response:
+    def present(self, assertion: str, **form: object) -> httpx.Response:
         parameters = {"assertion": assertion, "resource": RESOURCE} | form
         return self.server.token(self.identity, self.client_id, grant_type=JWT_BEARER, **parameters)
 
