@@ -21,6 +21,7 @@ from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc5280_certificate import parse_certificate
 from mtls_as.rfc.rfc7517_jwk import public_jwk
 from mtls_as.rfc.rfc8705_mtls import x5t_s256
+from mtls_as.server.events import ReloadOutcome
 from tests.authority import DAY, HOUR, Authority, Identity, dns, name, self_signed
 from tests.pki.forwarded.vectors import (
     PROXIES,
@@ -445,3 +446,39 @@ def test_forwarded_for_is_for_the_log(listed: RunningServer, parties: Parties) -
     assert listed.last_event.peer == "127.0.0.1"
     assert ask(listed.client(parties.victim), "victim", headers[-2:]).status_code == 200
     assert listed.last_event.unverified_forwarded_for is None
+
+
+# After a reload
+
+
+def test_partners_stay_apart_after_a_reload(parties: Parties, tmp_path: Path) -> None:
+    """The namesake of a partner's CA comes into a domain of its own, and speaks for nobody else's client."""
+    deployed = deployment(tmp_path, parties, LISTED)
+    with running(deployed) as server:
+        forged = parties.namesake.issue("victim", san=[dns("victim.example")])
+        deployed.trust("namesake", parties.namesake)
+        deployed.client("namesake", trust="namesake", tls_client_auth_san_dns="victim.example")
+        deployed.write()
+        assert server.reload().outcome is ReloadOutcome.SUCCEEDED
+        response = ask(server.proxy_client(), "namesake", rfc9440(forged.der_chain))
+        assert thumbprint_in(response) == x5t_s256(forged.der)
+        response = ask(server.proxy_client(), "victim", rfc9440(forged.der_chain))
+        assert_refused(server, response, "invalid_client", Refusal.UNTRUSTED_ISSUER, Refusal.BAD_SIGNATURE)
+        response = ask(server.proxy_client(), "namesake", rfc9440(parties.victim.der_chain))
+        assert_refused(server, response, "invalid_client", Refusal.UNTRUSTED_ISSUER, Refusal.BAD_SIGNATURE)
+
+
+def test_another_pin_by_a_reload(parties: Parties, tmp_path: Path) -> None:
+    """A proxy whose certificate changes needs no restart, and on connections that stand the old one is over."""
+    renewed = self_signed("proxy")
+    lines = 'bind = "127.0.0.1:0"\nproxy_certificates = ["sha256:{}"]'
+    deployed = deployment(tmp_path, parties, lines.format(hashlib.sha256(parties.proxy.der).hexdigest()))
+    with running(deployed) as server, server.proxy_client(parties.proxy) as old:
+        request: dict[str, Any] = {"data": token_form("victim"), "headers": rfc9440(parties.victim.der_chain)}
+        assert old.post("/token", **request).status_code == 200
+        deployed.proxy = lines.format(hashlib.sha256(renewed.der).hexdigest())
+        deployed.write()
+        assert server.reload().outcome is ReloadOutcome.SUCCEEDED
+        assert_turned_away(server, old.post("/token", **request))
+        with server.proxy_client(renewed) as new:
+            assert new.post("/token", **request).status_code == 200
