@@ -27,7 +27,8 @@ def create_app(routes: Iterable[Route], *, emit: EventSink, fast_lane: bool = Tr
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     for route in routes:
         view = partial(_answer_by, route)
-        app.add_url_rule(route.path, f"{route.method} {route.path}", view, methods=[route.method])
+        rule = route.path.replace("{", "<").replace("}", ">")
+        app.add_url_rule(rule, f"{route.method} {route.path}", view, methods=[route.method])
     _answer_errors(app, emit)
     if fast_lane:
         hot = {(route.method, route.path): route.endpoint for route in routes if route.hot}
@@ -37,7 +38,7 @@ def create_app(routes: Iterable[Route], *, emit: EventSink, fast_lane: bool = Tr
     return app
 
 
-async def _answer_by(route: Route) -> Response:
+async def _answer_by(route: Route, **_parts_of_the_path: str) -> Response:
     read_body = cast("ReadBody", partial(request.get_data, cache=False))
     return _as_response(await route.endpoint(request.scope, read_body))
 

@@ -130,5 +130,52 @@ METRICS: Final = Operation(
     tag=_HEALTH,
     responses={200: Response(description="The metrics.", contents=(Content(media_type="text/plain", schema=_TEXT),))},
 )
-MTLS_OPERATIONS: Final = (TOKEN, REVOKE, INTROSPECT, METADATA, JWKS, OPENAPI)
+REGISTER: Final = Operation(
+    name="registerClient",
+    method="POST",
+    path="/register",
+    summary="Register a client, with an initial access token or a certificate that allows it.",
+    standard="RFC 7591 §3",
+    tag=_REGISTRATION,
+    request=Content(schema=reference("ClientMetadata")),
+    responses={201: _json("The client as it is registered now.", "ClientInformation"), 401: _NO_TOKEN},
+    security=((Security.INITIAL_ACCESS_TOKEN,), (Security.MUTUAL_TLS,)),
+)
+_MANAGER: Final = (
+    (Security.REGISTRATION_ACCESS_TOKEN,),
+    (Security.REGISTRATION_ACCESS_TOKEN, Security.MUTUAL_TLS),
+)
+READ_CLIENT: Final = Operation(
+    name="readClient",
+    method="GET",
+    path="/register/{client_id}",
+    summary="Read a registration.",
+    standard="RFC 7592 §2.1",
+    tag=_REGISTRATION,
+    responses={200: _json("The client.", "ClientInformation"), 401: _NO_TOKEN},
+    security=_MANAGER,
+)
+UPDATE_CLIENT: Final = Operation(
+    name="updateClient",
+    method="PUT",
+    path="/register/{client_id}",
+    summary="Replace a registration.",
+    standard="RFC 7592 §2.2",
+    tag=_REGISTRATION,
+    request=Content(schema=reference("ClientUpdate")),
+    responses={200: _json("The client as it is registered now.", "ClientInformation"), 401: _NO_TOKEN},
+    security=_MANAGER,
+)
+DELETE_CLIENT: Final = Operation(
+    name="deleteClient",
+    method="DELETE",
+    path="/register/{client_id}",
+    summary="Delete a client, and end its tokens.",
+    standard="RFC 7592 §2.3",
+    tag=_REGISTRATION,
+    responses={204: Response(description="It is gone."), 401: _NO_TOKEN},
+    security=_MANAGER,
+)
+REGISTRATION_OPERATIONS: Final = (REGISTER, READ_CLIENT, UPDATE_CLIENT, DELETE_CLIENT)
+MTLS_OPERATIONS: Final = (TOKEN, REVOKE, INTROSPECT, *REGISTRATION_OPERATIONS, METADATA, JWKS, OPENAPI)
 """What the listener that asks for certificates has once everything is switched on."""

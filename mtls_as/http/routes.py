@@ -11,12 +11,14 @@ from mtls_as.http.certificate import CertificateSource
 from mtls_as.http.introspection import answer_introspection_request
 from mtls_as.http.openapi import describe
 from mtls_as.http.operation import Operation
-from mtls_as.http.operations import INTROSPECT, JWKS, METADATA, OPENAPI, REVOKE, TOKEN
+from mtls_as.http.operations import INTROSPECT, JWKS, METADATA, OPENAPI, REGISTRATION_OPERATIONS, REVOKE, TOKEN
+from mtls_as.http.registration import answer_registration_request
 from mtls_as.http.revocation import answer_revocation_request
 from mtls_as.http.token import answer_token_request
 from mtls_as.rfc.rfc8414_metadata import metadata_url
 from mtls_as.server.endpoints.introspection import IntrospectionEndpoint
 from mtls_as.server.endpoints.metadata import MetadataEndpoint
+from mtls_as.server.endpoints.registration import RegistrationEndpoint
 from mtls_as.server.endpoints.revocation import RevocationEndpoint
 from mtls_as.server.endpoints.signed_metadata import SignedMetadata
 from mtls_as.server.endpoints.token import TokenEndpoint
@@ -54,6 +56,8 @@ class Endpoints:
     introspection: IntrospectionEndpoint | None
     """None where no client may introspect anything."""
     revocation: RevocationEndpoint
+    registration: RegistrationEndpoint | None
+    """None where clients cannot register themselves."""
     metadata: MetadataEndpoint
     signed_metadata: SignedMetadata
     signing_keys: SigningKeySource
@@ -79,6 +83,9 @@ def mtls_routes(endpoints: Endpoints, certificate: CertificateSource) -> tuple[R
     ]
     if endpoints.introspection is not None:
         routes.append(route(INTROSPECT, answer_introspection_request, endpoints.introspection, hot=True))
+    if endpoints.registration is not None:
+        registration = endpoints.registration
+        routes += [route(each, answer_registration_request, registration) for each in REGISTRATION_OPERATIONS]
     routes += _document_routes(endpoints, prefix)
     return with_description(routes, title="The authorization server", url=endpoints.metadata.mtls_url)
 

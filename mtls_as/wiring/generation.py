@@ -22,6 +22,7 @@ from mtls_as.server.client_directory import ClientDirectory
 from mtls_as.server.dpop_proofs import DPoPProofs
 from mtls_as.server.endpoints.introspection import IntrospectionEndpoint
 from mtls_as.server.endpoints.metadata import MetadataEndpoint
+from mtls_as.server.endpoints.registration import CertificateRegistrants, RegistrationEndpoint
 from mtls_as.server.endpoints.revocation import RevocationEndpoint
 from mtls_as.server.endpoints.signed_metadata import SignedMetadata
 from mtls_as.server.endpoints.token import TokenEndpoint
@@ -33,6 +34,7 @@ from mtls_as.server.issued_tokens import ActiveTokens, TokenReader
 from mtls_as.server.policy import Policy
 from mtls_as.server.presented_tokens import PresentedTokens
 from mtls_as.server.readiness import ReadinessChecks
+from mtls_as.server.software_statements import SoftwareStatements
 from mtls_as.server.spiffe_federation import Federation
 from mtls_as.server.trusted_issuers import TrustedIssuers
 from mtls_as.tls import ServerCredentials
@@ -196,11 +198,13 @@ def _endpoints(
         authentication_methods=(*GENERAL_METHODS, *(SPIFFE_METHODS if settings.spiffe_domains else ())),
         introspection_algorithms=(settings.tokens.algorithm,) if introspection else (),
         authorization_details_types=read.details_types.names,
+        has_registration=settings.registration is not None,
     )
     return Endpoints(
         token=token,
         introspection=introspection,
         revocation=RevocationEndpoint(authenticator=authenticator, reader=reader, revocations=foundation.revocations),
+        registration=_registration(settings, foundation, clients, trust, authenticator),
         metadata=metadata,
         signed_metadata=SignedMetadata(
             metadata.document, signer=foundation.token_signer, algorithm=settings.tokens.algorithm
@@ -208,6 +212,37 @@ def _endpoints(
         signing_keys=foundation.signing_keys,
         clock=foundation.clock,
         emit=foundation.emit,
+    )
+
+
+def _registration(
+    settings: Settings,
+    foundation: Foundation,
+    clients: ClientDirectory,
+    trust: Current[TrustDomains],
+    authenticator: ClientAuthenticator,
+) -> RegistrationEndpoint | None:
+    registration = settings.registration
+    if registration is None:
+        return None
+    certificates = None
+    if registration.trust is not None and registration.policy is not None:
+        certificates = CertificateRegistrants(trust=registration.trust, policy=registration.policy)
+    return RegistrationEndpoint(
+        url=f"{settings.listeners.mtls.url}/register",
+        store=foundation.storage.registrations,
+        certificates=certificates,
+        statements=SoftwareStatements(
+            issuers=registration.statement_issuers,
+            audience=settings.issuer,
+            remote_key_sets=foundation.remote_key_sets,
+        ),
+        authenticator=authenticator,
+        trust=trust,
+        revocations=foundation.revocations,
+        find_problems=settings.find_client_problems,
+        new_client_id=partial(secrets.token_urlsafe, 16),
+        forget=clients.forget,
     )
 
 

@@ -132,6 +132,8 @@ async def open_node(settings: Settings, *, emit: EventSink, clock: Clock = time.
         async with (
             foundation.certificate_uses.storing(),
             foundation.revocation.following(),
-            pruning([storage.used_once, storage.opaque_tokens, foundation.revocations], clock=clock),
+            pruning(
+                [storage.used_once, storage.opaque_tokens, storage.registrations, foundation.revocations], clock=clock
+            ),
         ):
             yield node

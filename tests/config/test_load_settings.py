@@ -12,6 +12,7 @@ import pytest
 from mtls_as.config import ConfigurationError, Settings, load_settings
 from mtls_as.config.document import Document, SpiffeTable
 from mtls_as.config.grant_tables import AuthorizationDetailsTable, ClaimsHookTable, IssuerTable
+from mtls_as.config.registration import StatementIssuerTable
 from mtls_as.server.clients import CLIENT_MEMBERS, ClientSource, parse_client
 
 REFERENCE = Path(__file__).parents[2] / "config.toml"
@@ -97,7 +98,8 @@ def test_the_reference_file_shows_every_key() -> None:
         "authorization_details": AuthorizationDetailsTable,
         "claims_hook": ClaimsHookTable,
     }
-    assert set(sections) - {"listeners", "spiffe", *examples} <= set(table)
+    nested = {"registration": StatementIssuerTable}
+    assert set(sections) - {"listeners", "spiffe", *examples, *nested} <= set(table)
     for name in ("tls", "storage", "tokens", "server", "timeouts"):
         assert_complete(sections[name], table[name])
     alternatives = {
@@ -107,7 +109,7 @@ def test_the_reference_file_shows_every_key() -> None:
     }
     assert set(CLIENT_MEMBERS) - alternatives <= set(table["clients"][0])
     assert all(name in REFERENCE.read_text() for name in alternatives)
-    for struct in (SpiffeTable, *examples.values()):
+    for struct in (SpiffeTable, *examples.values(), *nested.values()):
         for field in msgspec.structs.fields(struct):
             assert re.search(rf"\n# {field.encode_name} = |; or {field.encode_name}, ", REFERENCE.read_text())
 
@@ -134,6 +136,8 @@ def test_examples_in_the_reference_file_load(tmp_path: Path) -> None:
     assert [issuer.issuer for issuer in settings.issuers] == ["https://idp.example"]
     assert list(settings.authorization_details) == ["payment_initiation"]
     assert settings.claims_hook.entry_point == "example"
+    assert settings.registration is not None
+    assert list(settings.registration.statement_issuers) == ["https://software.example"]
 
 
 def test_defaults(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ def everything(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -
     deployment.sections.append(
         '[[resources]]\nidentifier = "https://files.example"\nscopes = ["files:read"]\nintrospection_clients = ["c1"]'
     )
+    deployment.sections.append("[registration]")
     with running(deployment) as server:
         yield server
 

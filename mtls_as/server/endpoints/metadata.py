@@ -32,6 +32,7 @@ class MetadataEndpoint:
         authentication_methods: Iterable[str] = CERTIFICATE_METHODS,
         introspection_algorithms: Iterable[str] = (),
         authorization_details_types: Iterable[str] = (),
+        has_registration: bool = False,
     ) -> Self:
         """Describe a server. With a public listener, clients find the mutual-TLS endpoints as aliases (RFC 8705 §5).
 
@@ -43,6 +44,8 @@ class MetadataEndpoint:
         endpoints = {"token_endpoint": f"{mtls_url}/token", "revocation_endpoint": f"{mtls_url}/revoke"}
         if signing:
             endpoints["introspection_endpoint"] = f"{mtls_url}/introspect"
+        if has_registration:
+            endpoints["registration_endpoint"] = f"{mtls_url}/register"
         document = authorization_server_metadata(
             issuer=issuer,
             endpoints={**endpoints, "jwks_uri": f"{public_url or mtls_url}/jwks"},

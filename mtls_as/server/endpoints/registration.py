@@ -113,7 +113,7 @@ class RegistrationEndpoint:
         return self._information(registration, token, None)
 
     async def update(self, request: RegistrantRequest, client_id: str, event: RequestEvent) -> Mapping[str, object]:
-        """Replace a registration (RFC 7592 §2.2), within what the credential that made it allowed. Raises `OAuthError`."""
+        """Replace a registration (RFC 7592 §2.2), within what its credential allowed. Raises `OAuthError`."""
         registration, token = await self._managed(request, client_id, event)
         before = registration.client
         try:
