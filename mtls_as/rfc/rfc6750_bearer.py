@@ -1,7 +1,8 @@
 """RFC 6750, how a request carries its access token, and how a resource server says that it will not do.
 
-Certificate-bound tokens travel by the same scheme (RFC 8705 §3). Only the Authorization header is accepted: a token in
-a query ends in logs and histories (RFC 9700 §4.3.2), and a request's body belongs to the application.
+Certificate-bound tokens travel by the same scheme (RFC 8705 §3), those bound to a DPoP key by one of their own, in the
+same form (RFC 9449 §7.1). Only the Authorization header is accepted: a token in a query ends in logs and histories (RFC
+9700 §4.3.2), and a request's body belongs to the application.
 """
 
 import re
@@ -10,8 +11,10 @@ from enum import StrEnum
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-_CREDENTIALS: Final = re.compile(rb"bearer +([A-Za-z0-9._~+/-]+=*) *", re.IGNORECASE)  # RFC 6750 §2.1: b64token
-_SCHEME: Final = re.compile(rb"bearer(?:[ \t,]|$)", re.IGNORECASE)
+BEARER: Final = "Bearer"
+
+_CREDENTIALS: Final = re.compile(rb"[A-Za-z]+ +([A-Za-z0-9._~+/-]+=*) *")  # RFC 6750 §2.1: b64token
+_SCHEME: Final = re.compile(rb"[A-Za-z]+(?=[ \t,]|$)")
 _QUOTABLE: Final = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]*")  # RFC 6750 §3
 
 
@@ -21,23 +24,25 @@ class BearerError(StrEnum):
     INVALID_REQUEST = "invalid_request"
     INVALID_TOKEN = "invalid_token"  # noqa: S105 # an error code, not a secret
     INSUFFICIENT_SCOPE = "insufficient_scope"
+    INVALID_DPOP_PROOF = "invalid_dpop_proof"  # RFC 9449 §7.1
 
 
 class MalformedBearerRequest(Exception):  # noqa: N818 # named as RFC 6750 describes it
     """The request carries a token in a malformed or forbidden way: `invalid_request`. The message is public."""
 
 
-def bearer_token(authorization: Sequence[bytes], query_string: bytes) -> str | None:
+def bearer_token(authorization: Sequence[bytes], query_string: bytes, *, scheme: str = BEARER) -> str | None:
     """The token of a request: all values of its Authorization header, and its raw query. None if there is none.
 
-    Raises `MalformedBearerRequest` and nothing else: for a repeated header, a malformed `Bearer` value, and a token in
-    the query (RFC 6750 §2.1, §2.3, §3.1). Other schemes are no token.
+    Raises `MalformedBearerRequest` and nothing else: for a repeated header, a malformed value of this scheme, and a
+    token in the query (RFC 6750 §2.1, §2.3, §3.1). Other schemes are no token; schemes have no case.
     """
     if query_string and any(_parameter_name(pair) == b"access_token" for pair in query_string.split(b"&")):
         raise MalformedBearerRequest("An access token in the query is not accepted.")
     if len(authorization) > 1:
         raise MalformedBearerRequest("The Authorization header is repeated.")
-    if not authorization or not _SCHEME.match(authorization[0]):
+    found = _SCHEME.match(authorization[0]) if authorization else None
+    if found is None or found[0].lower() != scheme.lower().encode("ascii"):
         return None
     credentials = _CREDENTIALS.fullmatch(authorization[0])
     if credentials is None:
@@ -45,13 +50,26 @@ def bearer_token(authorization: Sequence[bytes], query_string: bytes) -> str | N
     return credentials[1].decode("ascii")
 
 
-def challenge(*, error: BearerError | None = None, description: str | None = None, scope: Iterable[str] = ()) -> str:
+def challenge(
+    *,
+    scheme: str = BEARER,
+    error: BearerError | None = None,
+    description: str | None = None,
+    scope: Iterable[str] = (),
+    algorithms: Iterable[str] = (),
+) -> str:
     """A value for `WWW-Authenticate` (RFC 6750 §3). Without a token in the request there is no `error` (§3.1).
 
-    Raises `ValueError` for a description or scope with characters that §3 does not allow.
+    `algorithms` are those of DPoP proofs (RFC 9449 §7.1). Raises `ValueError` for a description or scope with
+    characters that §3 does not allow.
     """
-    attributes = {"error": error, "error_description": description, "scope": " ".join(scope)}
-    return "Bearer" + ",".join(f" {name}={_quote(value)}" for name, value in attributes.items() if value)
+    attributes = {
+        "error": error,
+        "error_description": description,
+        "scope": " ".join(scope),
+        "algs": " ".join(algorithms),
+    }
+    return scheme + ",".join(f" {name}={_quote(value)}" for name, value in attributes.items() if value)
 
 
 def _parameter_name(pair: bytes) -> bytes:

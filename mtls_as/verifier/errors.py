@@ -5,6 +5,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from mtls_as.rfc.refusal import Refusal
+
 
 class TokenRefusal(StrEnum):
     """A stable reason code for logs and metrics. It is private, as is the detail that goes with it."""
@@ -50,6 +52,21 @@ class InvalidToken(Exception):  # noqa: N818 # the name of the OAuth error
         self.detail = detail
 
 
+class InvalidDPoPProof(Exception):  # noqa: N818 # the name of the OAuth error
+    """The proof is not good for this request and its token: HTTP 401 `invalid_dpop_proof` (RFC 9449 §7.1).
+
+    `description` is public; `refusal` and `detail` are for the log, and quote no input.
+    """
+
+    error: Final = "invalid_dpop_proof"
+    description: Final = "The DPoP proof is missing, malformed, or not valid for this request."
+
+    def __init__(self, refusal: Refusal, detail: str) -> None:
+        super().__init__(f"{refusal}: {detail}")
+        self.refusal = refusal
+        self.detail = detail
+
+
 class InsufficientScope(Exception):  # noqa: N818 # the name of the OAuth error
     """The token is good, and does not allow this: HTTP 403 `insufficient_scope` (RFC 6750 §3.1).
 
@@ -65,4 +82,4 @@ class InsufficientScope(Exception):  # noqa: N818 # the name of the OAuth error
 
 
 class VerificationUnavailable(Exception):  # noqa: N818 # a state of the world, not a mistake
-    """No key of the issuer could be had since the start: nothing can be said about any token. HTTP 503."""
+    """Nothing can be said about any token, as while no key of the issuer could be had since the start. HTTP 503."""

@@ -1,4 +1,4 @@
-"""Checks an access token against its issuer's keys and against the certificate of the connection it came over."""
+"""Checks an access token against its issuer's keys, and against the connection or the proof that it came with."""
 
 import ssl
 import time
@@ -9,6 +9,7 @@ from typing import Protocol
 from mtls_as.remote.documents import DocumentFetcher, DocumentUnavailable
 from mtls_as.remote.key_sets import DiscoveredKeySet, RemoteKeySet
 from mtls_as.rfc import rfc7519_jwt
+from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc3986_uri import is_https_url
 from mtls_as.rfc.rfc7468_pem import PEMError, certificate_der
 from mtls_as.rfc.rfc7517_jwk import JWKSet, parse_jwks
@@ -16,7 +17,15 @@ from mtls_as.rfc.rfc7519_jwt import ALGORITHMS, SUPPORTED_ALGORITHMS, JWTError, 
 from mtls_as.rfc.rfc7800_confirmation import CertificateBinding, Confirmation, DPoPBinding
 from mtls_as.rfc.rfc8705_mtls import thumbprints_equal, x5t_s256
 from mtls_as.rfc.rfc9068_at_jwt import ACCESS_TOKEN_TYPE, AccessTokenClaims, ClaimsError, TokenExpired, validate_claims
-from mtls_as.verifier.errors import InsufficientScope, InvalidToken, TokenRefusal, VerificationUnavailable
+from mtls_as.rfc.rfc9449_dpop import ProofError, verify_proof
+from mtls_as.verifier.dpop import DPoPRequest, ProofStore
+from mtls_as.verifier.errors import (
+    InsufficientScope,
+    InvalidDPoPProof,
+    InvalidToken,
+    TokenRefusal,
+    VerificationUnavailable,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +60,12 @@ class VerifiedToken:
         confirmation = self.claims.confirmation
         return confirmation.thumbprint if isinstance(confirmation, CertificateBinding) else None
 
+    @property
+    def dpop_thumbprint(self) -> str | None:
+        """The thumbprint of the key that the request's DPoP proof is by (`jkt`), or None without one."""
+        confirmation = self.claims.confirmation
+        return confirmation.thumbprint if isinstance(confirmation, DPoPBinding) else None
+
 
 class KeySource(Protocol):
     """Where the issuer's keys come from. Both raise `DocumentUnavailable` as long as there are none."""
@@ -61,12 +76,13 @@ class KeySource(Protocol):
 
 
 class AccessTokenVerifier:
-    """Verifies the access tokens of one issuer for one resource server (RFC 9068 §4, RFC 8705 §3).
+    """Verifies the access tokens of one issuer for one resource server (RFC 9068 §4, RFC 8705 §3, RFC 9449 §7).
 
     `issuer` and `audience` are compared to the character. The issuer's keys are `jwks` (a JWK Set, parsed JSON or
     `JWKSet`), or come from `jwks_uri`, or, with neither, from the place that the issuer's metadata names. `leeway` is
-    seconds of difference allowed between the clocks. Tokens without a certificate's thumbprint are refused unless
-    `require_binding` is false; a token that has one is always held to it. `ssl_context` is for fetching keys. Tokens
+    seconds of difference allowed between the clocks. Tokens that are bound to nothing are refused unless
+    `require_binding` is false; one that is bound is always held to it. Tokens that are bound to DPoP keys are refused
+    unless `dpop` is a place to note used proofs in, such as `ProofMemory()`. `ssl_context` is for fetching keys. Tokens
     with experimental signatures (RFC 9964) are refused unless `algorithms` names those.
     Raises `ValueError` (`JWKError`, `MetadataError`) for settings that cannot work.
     """
@@ -81,6 +97,7 @@ class AccessTokenVerifier:
         algorithms: Collection[str] = ALGORITHMS,
         leeway: float = 10.0,
         require_binding: bool = True,
+        dpop: ProofStore | None = None,
         ssl_context: ssl.SSLContext | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -95,18 +112,35 @@ class AccessTokenVerifier:
         self._algorithms = frozenset(algorithms)
         self._leeway = leeway
         self._require_binding = require_binding
+        self._proofs = dpop
         self._clock = clock
         self._keys = _key_source(issuer, jwks_uri, jwks, ssl_context, clock)
 
-    async def verify(self, token: str, *, certificate: bytes | str | None, scopes: Iterable[str] = ()) -> VerifiedToken:
+    @property
+    def accepts_dpop(self) -> bool:
+        """Whether tokens that are bound to DPoP keys are good here."""
+        return self._proofs is not None
+
+    async def verify(
+        self,
+        token: str,
+        *,
+        certificate: bytes | str | None,
+        dpop: DPoPRequest | None = None,
+        scopes: Iterable[str] = (),
+    ) -> VerifiedToken:
         """Verify a token that came over a connection whose client proved to hold the key of `certificate`.
 
         (1) the token's shape, (2) its header, (3) the key that it names, (4) its signature, (5) its claims, (6) its
-        binding to the certificate, (7) its scope. In the steady state this touches no network.
+        binding to the certificate or to the key of the proof, (7) its scope. In the steady state this touches no
+        network.
 
         `certificate` is the leaf of this very connection, DER or PEM, or None without one; it must come from the TLS
-        layer, never from the client's words. Its path and validity do not matter here (RFC 8705 §6.2). `scopes` must
-        all be in the token. Raises `InvalidToken`, `InsufficientScope`, and `VerificationUnavailable` as long as no key
+        layer, never from the client's words. Its path and validity do not matter here (RFC 8705 §6.2). `dpop` is there
+        if and only if the token came by the scheme `DPoP`: a token is good by its own scheme alone (RFC 9449 §7.2).
+        `scopes` must all be in the token.
+
+        Raises `InvalidToken`, `InvalidDPoPProof`, `InsufficientScope`, and `VerificationUnavailable` as long as no key
         of the issuer is known. What the token's subject may do with the resource is still the caller's to decide.
         """
         # (1) to (4)
@@ -125,8 +159,11 @@ class AccessTokenVerifier:
             reason = TokenRefusal.EXPIRED if isinstance(error, TokenExpired) else TokenRefusal.CLAIM_REFUSED
             raise InvalidToken(reason, str(error)) from None
 
-        # (6) the certificate
-        self._check_binding(claims.confirmation, certificate)
+        # (6) the certificate, or the proof
+        if dpop is None:
+            self._check_certificate(claims.confirmation, certificate)
+        else:
+            await self._check_proof(token, claims.confirmation, dpop)
 
         # (7) the scope
         required = tuple(scopes)
@@ -153,13 +190,32 @@ class AccessTokenVerifier:
     def _verify_jwt(self, token: str, keys: JWKSet) -> VerifiedJWT:
         return rfc7519_jwt.verify(token, keys, type=ACCESS_TOKEN_TYPE, algorithms=self._algorithms)
 
-    def _check_binding(self, expected: Confirmation | None, certificate: bytes | str | None) -> None:
+    async def _check_proof(self, token: str, expected: Confirmation | None, request: DPoPRequest) -> None:
+        """RFC 9449 §4.3 and §7.1: the proof is for this request and this token, by its key, and never used before."""
+        if self._proofs is None or not isinstance(expected, DPoPBinding):
+            raise InvalidToken(
+                TokenRefusal.WRONG_SCHEME, "the token is not bound to a DPoP key, or these are not accepted"
+            )
+        try:
+            proof = verify_proof(
+                request.proof, method=request.method, url=request.url, at=self._clock(), access_token=token
+            )
+        except ProofError as error:
+            raise InvalidDPoPProof(error.refusal, str(error)) from None
+        if not thumbprints_equal(expected.thumbprint, proof.thumbprint):
+            detail = f"the token is bound to {expected.thumbprint}, the proof is by {proof.thumbprint}"
+            raise InvalidDPoPProof(Refusal.DPOP_PROOF_UNTRUSTED, detail)
+        if not await self._proofs.use(proof.use, proof.ends_at):
+            raise InvalidDPoPProof(Refusal.DPOP_PROOF_REPLAYED, "a proof with this key and jti was used before")
+
+    def _check_certificate(self, expected: Confirmation | None, certificate: bytes | str | None) -> None:
         if expected is None:
             if self._require_binding:
                 raise InvalidToken(TokenRefusal.NOT_BOUND, "the token has no cnf, and binding is required")
             return
         if isinstance(expected, DPoPBinding):
-            raise InvalidToken(TokenRefusal.WRONG_SCHEME, "the token is bound to a DPoP key")
+            detail = "the token is bound to a DPoP key, and came without a proof or where none is accepted"
+            raise InvalidToken(TokenRefusal.WRONG_SCHEME, detail)
         if not certificate:
             raise InvalidToken(TokenRefusal.NO_CERTIFICATE, "the token is bound, and there is no certificate")
         try:
