@@ -7,7 +7,8 @@ import jwt
 import pytest
 
 from mtls_as.rfc.rfc8705_mtls import x5t_s256
-from tests.http.introspecting import OPAQUE, SIGNED, Parties, fetch, introspect
+from tests.http.introspecting import OPAQUE, SIGNED, Parties, fetch, introspect, revoke
+from tests.http.test_admin import samples, total
 from tests.running import RESOURCE, RunningServer, running
 
 
@@ -106,6 +107,19 @@ def test_a_request_without_a_token(server: RunningServer, parties: Parties) -> N
             assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
         assert client.get("/introspect?token=a").status_code == 405
         assert client.post("/introspect?token=a", data={"client_id": "rs1", "token": "a"}).status_code == 400
+
+
+def test_metrics_count_what_is_issued_and_why_others_learn_nothing(parties: Parties, tmp_path: Path) -> None:
+    """A token that is asked about, or given back, is not issued once more."""
+    with running(parties.deployment(tmp_path, admin=True)) as server:
+        token = fetch(server, parties.c1)
+        introspect(server, parties, "rs1", token)
+        introspect(server, parties, "rs2", token)
+        revoke(server, parties, "c1", token)
+        found = samples(server)
+    issued = {"grant_type": "client_credentials", "authentication_method": "tls_client_auth"}
+    assert total(found, "mtls_as_tokens_issued_total", **issued) == 1
+    assert total(found, "mtls_as_refusals_total", reason="token_not_for_caller") == 1
 
 
 class TestSignedAnswers:
