@@ -95,11 +95,11 @@ def delete(name: str, config: Path) -> None:
 
     \b
     Example:
-      mtls-as registration token delete nU6ay4Wz9Kxo
+      mtls-as registration token delete 9d4e1e23bd5b
     """
     from mtls_as.config import load_settings
 
-    if len(name) < _NAME_LENGTH or not asyncio.run(_delete(load_settings(config), name)):
+    if not asyncio.run(_delete(load_settings(config), name)):
         raise click.ClickException(f"there is no initial access token {name}; see mtls-as registration token list")
     say(f"The token {name} is forgotten.")
 
@@ -143,13 +143,20 @@ def _policy(
 
 def _described(token: "InitialAccessToken") -> dict[str, object]:
     return {
-        "name": token.digest[:_NAME_LENGTH],
+        "name": _name(token),
         "uses_left": token.uses_left,
         "expires_at": format_time(token.expires_at),
         "trust": " ".join(token.policy.trust),
         "scope": " ".join(token.policy.scope),
         "methods": " ".join(token.policy.methods),
     }
+
+
+def _name(token: "InitialAccessToken") -> str:
+    """In hexadecimal digits: the digest itself may begin with a hyphen, as options do."""
+    from mtls_as.rfc.rfc4648_base64url import decode_base64url
+
+    return decode_base64url(token.digest).hex()[:_NAME_LENGTH]
 
 
 async def _add(settings: "Settings", token: "InitialAccessToken") -> None:
@@ -166,8 +173,12 @@ async def _list(settings: "Settings") -> "tuple[InitialAccessToken, ...]":
         return await storage.registrations.initial_access_tokens()
 
 
-async def _delete(settings: "Settings", name: str) -> int:
+async def _delete(settings: "Settings", name: str) -> bool:
     from mtls_as.cli.stored import opened_storage
 
     async with opened_storage(settings) as storage:
-        return await storage.registrations.delete_initial_access_tokens(name)
+        for token in await storage.registrations.initial_access_tokens():
+            if _name(token) == name:
+                await storage.registrations.delete_initial_access_token(token.digest)
+                return True
+    return False

@@ -51,12 +51,10 @@ class RegistrationRepository:
         async with self._transactions.read() as connection:
             return tuple(_token(row) for row in await connection.execute(statement))
 
-    async def delete_initial_access_tokens(self, prefix: str) -> int:
-        """Forget the tokens whose digest begins so; says how many there were. The prefix is matched literally."""
-        matches = func.substr(initial_access_tokens.c.digest, 1, len(prefix)) == prefix
+    async def delete_initial_access_token(self, digest: str) -> None:
+        """Forget a token, if it is there."""
         async with self._transactions.write_quietly() as connection:
-            result = await connection.execute(delete(initial_access_tokens).where(matches))
-        return int(result.rowcount)
+            await connection.execute(delete(initial_access_tokens).where(initial_access_tokens.c.digest == digest))
 
     async def find_initial_access_token(self, digest: str) -> InitialAccessToken | None:
         """The token, good or not, or None."""

@@ -107,13 +107,15 @@ async def test_a_deleted_client_has_no_registration(storage: Storage) -> None:
         await storage.registrations.delete("one")
 
 
-async def test_tokens_are_listed_and_withdrawn_by_the_beginning_of_their_digest(storage: Storage) -> None:
-    """Nothing in it is a pattern."""
+async def test_tokens_are_listed_and_withdrawn(storage: Storage) -> None:
+    """A withdrawn one registers nobody."""
     await storage.registrations.add_initial_access_token(token())
     assert await storage.registrations.initial_access_tokens() == (token(),)
-    assert await storage.registrations.delete_initial_access_tokens("%") == 0
-    assert await storage.registrations.delete_initial_access_tokens("ddd") == 1
+    await storage.registrations.delete_initial_access_token("%")
+    await storage.registrations.delete_initial_access_token(DIGEST)
     assert await storage.registrations.initial_access_tokens() == ()
+    with pytest.raises(RegistrationImpossible):
+        await register(storage)
 
 
 async def test_the_tables_go_and_come_with_their_version(url: str) -> None:
