@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import httpx
 
+from mtls_as.config import load_settings
 from mtls_as.server.events import ReloadEvent, RequestEvent
 from mtls_as.server.signing_keys import generate_signing_key
 from mtls_as.storage import create_key_file, open_storage, upgrade
@@ -130,8 +131,9 @@ scopes = {list(SCOPES)!r}
         async def add_key() -> None:
             storage = open_storage(url, encryption_key=key, clock=time.time)
             now = time.time()
-            signing_key = generate_signing_key(self.algorithm, created_at=now, activates_at=now)
-            await storage.signing_keys.add(signing_key)
+            for algorithm in load_settings(self.path).keys.algorithms:
+                signing_key = generate_signing_key(algorithm, created_at=now, activates_at=now)
+                await storage.signing_keys.add(signing_key)
             await storage.close()
 
         asyncio.run(add_key())

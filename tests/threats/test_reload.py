@@ -18,7 +18,7 @@ from tests.authority import Authority, Identity, dns, name
 from tests.pki.test_pins import certificate_pin, key_pin
 from tests.running import Deployment, RunningServer, running, token_form
 
-LOOK_SECONDS = 0.2
+LOOK_SECONDS = 0.5
 WAIT_SECONDS = 10.0
 
 A = Authority.create(name("Partner CA", organization="Partners"))
@@ -351,7 +351,7 @@ def test_files_are_watched(watching: RunningServer) -> None:
         issued.write(folder, "server")
         eventually(lambda: served_serial_number(watching) == issued.certificate.serial_number)
         count = len(watching.reloads)
-        threading.Event().wait(5 * LOOK_SECONDS)
+        threading.Event().wait(4 * LOOK_SECONDS)
         assert len(watching.reloads) == count
 
 
@@ -364,7 +364,7 @@ def test_a_file_that_is_being_written_is_not_taken(watching: RunningServer) -> N
             for start in range(0, len(text), 400):
                 stream.write(text[start : start + 400])
                 stream.flush()
-                threading.Event().wait(LOOK_SECONDS / 4)
+                threading.Event().wait(LOOK_SECONDS / 10)
 
     assert next_reload(watching, write_slowly).outcome is ReloadOutcome.SUCCEEDED
     assert watching.token(C_CLIENT, "a").status_code == 200

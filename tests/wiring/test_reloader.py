@@ -47,6 +47,7 @@ async def test_what_failed_is_tried_again_after_a_while(deployment: Deployment) 
         now[0] += 2 * RETRY_SECONDS
         await asyncio.sleep(0.1)
         following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
     failed, succeeded = ReloadOutcome.FAILED, ReloadOutcome.SUCCEEDED
     assert [event.outcome for event in events] == [failed, failed, succeeded]
 
@@ -69,6 +70,7 @@ async def test_asking_reloads_at_once_and_only_once(deployment: Deployment) -> N
         await wait_for(lambda: len(events) == 1)
         await asyncio.sleep(0.05)
         following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
     assert [(event.cause, event.generation) for event in events] == [("signal", 2)]
 
 
