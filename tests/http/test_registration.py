@@ -366,7 +366,7 @@ class TestSoftwareStatements:
             {"aud": "https://elsewhere.example"},
             {"exp": "never"},
         ],
-        ids=str,
+        ids=lambda statement: str(statement).partition(" object at ")[0],
     )
     def test_a_bad_one_is_refused(self, registrar: RunningServer, statement: dict[str, Any]) -> None:
         """Of another key, of another kind, past its end, or for another server."""

@@ -169,6 +169,7 @@ def test_the_chain_begins_with_the_leaf() -> None:
         (f'Hash={DIGEST};Cert="\\{CERT}"', ForwardingFault.BROKEN_PEM),
         (f'Hash={DIGEST};Cert="junk{CERT}"', ForwardingFault.BROKEN_PEM),
     ],
+    ids=lambda value: value if isinstance(value, ForwardingFault) else "",
 )  # fmt: skip
 def test_an_element_is_exact(value: str, fault: ForwardingFault) -> None:
     """Cert and Hash once each and in agreement, pairs and nothing else."""
