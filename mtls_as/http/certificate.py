@@ -87,6 +87,12 @@ def peer_address(scope: Scope) -> str | None:
     return client[0] if client else None
 
 
+def tls_group(scope: Scope) -> str | None:
+    """What agreed on the keys of the connection, as OpenSSL names it; None where the server does not say."""
+    ours = (scope.get("extensions") or {}).get("mtls_as")
+    return ours["tls_group"] if ours is not None else None
+
+
 def handshake_chain(scope: Scope) -> tuple[bytes, ...]:
     """What the peer presented in its handshake, DER, leaf first; empty if nothing, or without TLS.
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from mtls_as.http.answers import Answer
-from mtls_as.http.certificate import CertificateSource, peer_address
+from mtls_as.http.certificate import CertificateSource, peer_address, tls_group
 from mtls_as.http.errors import as_oauth_error, error_answer
 from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc6749_framework import ErrorCode, OAuthError
@@ -32,7 +32,7 @@ async def answer_client_request(
 ) -> Answer:
     """Answer one request to the endpoint `name`: its ASGI scope, and how to read its body, bounded in size and time."""
     started = time.perf_counter()
-    event = RequestEvent(endpoint=name, peer=peer_address(scope))
+    event = RequestEvent(endpoint=name, peer=peer_address(scope), tls_group=tls_group(scope))
     authorization = header_values(scope, b"authorization")
     try:
         # The body comes first: an answer before its end would cost a connection, perhaps a proxy's for many clients.

@@ -26,7 +26,7 @@ COMMANDS_WITH_CONFIGURATION = [
 
 @pytest.mark.parametrize("command", COMMANDS_WITH_CONFIGURATION, ids=" ".join)
 def test_a_misspelt_key_is_named_with_the_nearest_one(workplace: Workplace, command: tuple[str, ...]) -> None:
-    workplace.edit("lifetime = 300\n\n[keys]", "lifetme = 300\n\n[keys]")
+    workplace.edit("\nlifetime = 300\n", "\nlifetme = 300\n")
     assert workplace.fail(*command) == 'config.toml: tokens.lifetme: unknown key; did you mean "lifetime"?'
 
 
