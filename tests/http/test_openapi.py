@@ -1,5 +1,6 @@
 """The OpenAPI documents: valid, of every route, and true of the running server."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,9 @@ from schemathesis.specs.openapi.checks import (
 
 from mtls_as.http import operations
 from mtls_as.http.operation import Operation
+from mtls_as.rfc.rfc7591_client_metadata import GENERAL_METHODS
+from mtls_as.server.registration_policy import RegistrationPolicy
+from mtls_as.server.registrations import InitialAccessToken, make_token
 from tests.authority import Authority, Identity, dns
 from tests.running import RESOURCE, Deployment, RunningServer, running
 
@@ -116,6 +120,11 @@ def test_random_requests_break_no_promise(everything: RunningServer, identity: I
     schema = schemathesis.openapi.from_dict(documents(everything)["mtls"])
     strategies = [found.ok().as_strategy() for found in schema.get_all_operations()]
 
+    token, digest = make_token()
+    policy = RegistrationPolicy(scope=("reports:read",), trust=("default",), methods=GENERAL_METHODS)
+    initial = InitialAccessToken(digest=digest, policy=policy, uses_left=10_000, expires_at=time.time() + 600)
+    everything.call(everything.node.storage.registrations.add_initial_access_token(initial))
+
     @given(data=st.data())
     @settings(
         max_examples=EXAMPLES * len(strategies),
@@ -126,6 +135,9 @@ def test_random_requests_break_no_promise(everything: RunningServer, identity: I
     )
     def fuzz(data: st.DataObject) -> None:
         case = data.draw(st.one_of(strategies))
-        case.call_and_validate(base_url=everything.url, cert=certificate, verify=authority, checks=CHECKS)
+        headers = {"Authorization": f"Bearer {token}"} if case.path == "/register" and data.draw(st.booleans()) else {}
+        case.call_and_validate(
+            base_url=everything.url, cert=certificate, verify=authority, checks=CHECKS, headers=headers
+        )
 
     fuzz()
