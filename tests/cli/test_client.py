@@ -46,6 +46,14 @@ def test_a_certificate_is_registered_as_it_stands(workplace: Workplace) -> None:
     assert "new: refused, key_not_registered" in workplace.succeed("cert", "explain", "certs/other.pem")
 
 
+def test_tokens_are_bound_to_dpop_keys_on_request(workplace: Workplace) -> None:
+    """RFC 9449 §5.2: to these, and not to the certificate."""
+    workplace.succeed("client", "add", "--client-id", "new", "--certificate", "certs/partner.pem", "--dpop")
+    shown = show(workplace)
+    assert shown["dpop_bound_access_tokens"] is True
+    assert shown["tls_client_certificate_bound_access_tokens"] is False
+
+
 def test_keys_come_from_a_file_or_a_url(workplace: Workplace) -> None:
     explained = json.loads(workplace.succeed("cert", "explain", "certs/partner.pem", "--json"))
     file = workplace.write("jwks.json", json.dumps(explained["jwks"]))
