@@ -12,23 +12,24 @@ def test_the_claims_of_the_example_of_section_5() -> None:
     answer = {
         "active": True,
         "iss": "https://as.example.com/",
-        "aud": "https://protected.example.net/resource",
-        "iat": 1797793660,
-        "exp": 1797797260,
+        "aud": "https://rs.example.com/resource",
+        "iat": 1514797822,
+        "exp": 1514797942,
         "client_id": "paiB2goo0a",
         "scope": "read write dolphin",
         "sub": "Z5O3upPC88QrAjx00dis",
+        "jti": "t1FoCCaZd4Xv4ORJUWVUeTZfsKhW30CQCrWDDjwXy6w",
     }
     claims = introspection_claims(
         issuer="https://as.example.com/",
         audience="https://rs.example.com/resource",
-        issued_at=1797783667,
+        issued_at=1514797892,
         answer=answer,
     )
     assert claims == {
         "iss": "https://as.example.com/",
         "aud": "https://rs.example.com/resource",
-        "iat": 1797783667,
+        "iat": 1514797892,
         "token_introspection": answer,
     }
 
