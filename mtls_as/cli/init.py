@@ -80,20 +80,20 @@ def _make_database(url: str, file: Path) -> None:
 
 async def _make_signing_keys(settings: "Settings") -> None:
     from mtls_as.cli.stored import opened_storage
+    from mtls_as.server.key_upkeep import OVERLAP
     from mtls_as.server.signing_keys import NoSigningKey, SigningKeys
     from mtls_as.wiring.external_signers import open_external_signers
-    from mtls_as.wiring.signing_keys import full_key_plan, key_maker
+    from mtls_as.wiring.signing_keys import key_maker
 
     make, now = key_maker(open_external_signers(settings)), time.time()
     async with opened_storage(settings) as storage:
         stored = SigningKeys(await storage.signing_keys.all())
-        overlap = (await full_key_plan(settings, storage)).overlap
         for algorithm in settings.keys.algorithms:
             try:
                 key = stored.active(algorithm, now)
                 say(f"The signing key {key.kid} ({algorithm}) is there")
             except NoSigningKey:
                 private_key = await asyncio.to_thread(make, algorithm)
-                times = {"at": now, "publish_ahead": 0.0, "overlap": overlap}
+                times = {"at": now, "publish_ahead": 0.0, "overlap": OVERLAP}
                 key = await storage.signing_keys.rotate(algorithm, **times, private_key=private_key)
                 say(f"The signing key {key.kid} ({algorithm}) is made")

@@ -161,16 +161,14 @@ async def _rotate(
     settings: "Settings", algorithm: str, private_key: "KeyPair", *, now: bool, leaked: bool
 ) -> "SigningKey":
     from mtls_as.cli.stored import opened_storage
-    from mtls_as.server.key_upkeep import PUBLISH_AHEAD
-    from mtls_as.wiring.signing_keys import full_key_plan
+    from mtls_as.server.key_upkeep import OVERLAP, PUBLISH_AHEAD
 
     async with opened_storage(settings) as storage:
-        plan = await full_key_plan(settings, storage)
         return await storage.signing_keys.rotate(
             algorithm,
             at=time.time(),
             publish_ahead=0 if now or leaked else PUBLISH_AHEAD,
-            overlap=0 if leaked else plan.overlap,
+            overlap=0 if leaked else OVERLAP,
             private_key=private_key,
         )
 

@@ -1,7 +1,7 @@
 """`config.toml` as settings: read, judged as a whole, and with every path resolved."""
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,11 +127,6 @@ class Settings:
         """The algorithms that tokens are signed with."""
         own = (resource.algorithm for resource in self.resources if resource.algorithm is not None)
         return tuple(dict.fromkeys([self.tokens.algorithm, *own]))
-
-    def longest_lifetime(self, stored: Iterable[Client] = ()) -> float:
-        """The longest life of an access token in seconds, for the clients declared here and these."""
-        lifetimes = (client.access_token_lifetime or 0 for client in (*self.clients, *stored))
-        return float(max(self.tokens.lifetime, *lifetimes, 0))
 
     def find_client_problems(self, client: Client) -> tuple[tuple[str, str], ...]:
         """What keeps a client, however registered, from working here: pairs of a member and what is wrong with it."""

@@ -7,11 +7,12 @@ comes first has done it for all, and the others throw away what they made.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from mtls_as.remote.key_sets import MAX_AGE as VERIFIER_MAX_AGE
+from mtls_as.server.clients import ACCESS_TOKEN_LIFETIMES
 from mtls_as.server.ports import Clock, SignerUnavailable, SigningKeySource, StorageUnavailable
 from mtls_as.server.signing_keys import ExternalKey, KeyPair, SigningKey, SigningKeys
 
@@ -19,6 +20,9 @@ JWKS_MAX_AGE: Final = 300.0
 """For how long an HTTP cache may keep the published key set, in seconds."""
 PUBLISH_AHEAD: Final = JWKS_MAX_AGE + VERIFIER_MAX_AGE
 """How long a key is published before it signs: as old may a verifier's key set be, through both caches."""
+OVERLAP: Final = ACCESS_TOKEN_LIFETIMES[-1] + PUBLISH_AHEAD
+"""How long a key stays published after the last token it signed: for the longest life that a token can be given here,
+and then the caches. Not the longest that is configured now: that may have been longer when the token was signed."""
 
 _diagnostics = logging.getLogger(__name__)
 
@@ -29,15 +33,8 @@ class KeyPlan:
 
     algorithms: frozenset[str]
     """Those whose keys are wanted; keys of any other end."""
-    longest_lifetime: float
-    """Of any access token."""
     rotate_every: float = 0.0
     """The age at which a key that signs has a successor; 0 for keys that only a command changes."""
-
-    @property
-    def overlap(self) -> float:
-        """How long a key stays published after the last token it signed: that token's life, and then the caches."""
-        return self.longest_lifetime + PUBLISH_AHEAD
 
     def due(self, keys: SigningKeys, at: float) -> frozenset[str]:
         """The algorithms for which a new key must be published now, so that it signs in time."""
@@ -65,7 +62,7 @@ class KeyPlan:
         Without an end is the last key of a wanted algorithm, and no key of another one.
         """
         unwanted = (key for key in keys.keys if key.expires_at is None and key.algorithm not in self.algorithms)
-        ending = [replace(key, expires_at=max(at, key.activates_at) + self.overlap) for key in unwanted]
+        ending = [replace(key, expires_at=max(at, key.activates_at) + OVERLAP) for key in unwanted]
         # An algorithm that is wanted again before its keys have gone.
         for algorithm in sorted(self.algorithms):
             mine = _signing(keys, algorithm, at)
@@ -105,8 +102,6 @@ class KeyUpkeep:
 
     plan: Callable[[], KeyPlan]
     """The plan of the configuration in force."""
-    longest_lifetime: Callable[[], Awaitable[float]]
-    """Of the tokens of all clients, also of stored ones; raises `StorageUnavailable`."""
     signing_keys: SigningKeySource
     storage: KeyStorage
     make: Callable[[str], KeyPair]
@@ -122,7 +117,6 @@ class KeyUpkeep:
         plan, keys, at = self.plan(), self.signing_keys.current(), self.clock()
         if plan.is_fulfilled(keys, at):
             return ()
-        plan = replace(plan, longest_lifetime=await self.longest_lifetime())
         made = {name: await asyncio.to_thread(self.make, name) for name in sorted(plan.due(keys, at))}
         # If this fails, what was made elsewhere stays there: it may have been stored all the same.
         taken = await self.storage.fulfil(plan, at=at, made=made)

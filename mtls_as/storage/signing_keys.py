@@ -7,7 +7,7 @@ from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mtls_as.server.key_upkeep import PUBLISH_AHEAD, KeyPlan, MadeKeys
+from mtls_as.server.key_upkeep import OVERLAP, PUBLISH_AHEAD, KeyPlan, MadeKeys
 from mtls_as.server.signing_keys import KeyPair, SigningKey, SigningKeys, rotate
 from mtls_as.storage.encryption import EncryptionKey, decrypt_private_key, encrypt_private_key
 from mtls_as.storage.errors import StorageError
@@ -72,7 +72,7 @@ class SigningKeyRepository:
             keys = SigningKeys(await self._select_all(connection))
             added = []
             for name in sorted(plan.due(keys, at) & made.keys()):
-                times = {"at": at, "publish_ahead": PUBLISH_AHEAD, "overlap": plan.overlap}
+                times = {"at": at, "publish_ahead": PUBLISH_AHEAD, "overlap": OVERLAP}
                 added.append(await self._store(connection, rotate(keys, name, **times, private_key=made[name])))
             keys = SigningKeys(await self._select_all(connection))
             for key in plan.corrections(keys, at):
