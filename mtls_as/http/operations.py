@@ -34,7 +34,7 @@ TOKEN: Final = Operation(
     method="POST",
     path="/token",
     summary="Ask for an access token.",
-    standard="RFC 6749 §3.2, RFC 8705 §3",
+    standard="RFC 6749 §3.2, RFC 8705 §3, RFC 9449 §5",
     tag=_TOKENS,
     request=Content(media_type=FORM, schema=reference("TokenRequest")),
     responses={200: _json("The token.", "TokenResponse"), 401: _WRONG_CLIENT},

@@ -40,6 +40,7 @@ _CLIENT_METADATA: Final[Mapping[str, Schema]] = {
     "grant_types": _TEXTS,
     "scope": _TEXT,
     "tls_client_certificate_bound_access_tokens": {"type": "boolean"},
+    "dpop_bound_access_tokens": {"type": "boolean"},
     "client_name": _TEXT,
     "trust": {"type": "string", "description": "The trust domain of the client's certificates."},
 }
@@ -98,7 +99,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = MappingProxyType(
             iat=_SECONDS,
             jti=_TEXT,
             token_type=_TEXT,
-            cnf={"type": "object", "description": "What the token is bound to (RFC 8705 §3.2)."},
+            cnf={"type": "object", "description": "What the token is bound to (RFC 8705 §3.2, RFC 9449 §6.2)."},
         ),
         "ServerMetadata": _object(
             "issuer",
@@ -113,6 +114,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = MappingProxyType(
             scopes_supported=_TEXTS,
             token_endpoint_auth_methods_supported=_TEXTS,
             tls_client_certificate_bound_access_tokens={"type": "boolean"},
+            dpop_signing_alg_values_supported=_TEXTS,
             mtls_endpoint_aliases={"type": "object", "additionalProperties": _URL},
             signed_metadata=_TEXT,
         ),
