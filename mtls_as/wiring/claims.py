@@ -42,7 +42,8 @@ def _endpoint(settings: ClaimsEndpointSettings, path: Path) -> RemoteClaims:
     try:
         context = ssl.create_default_context(cafile=settings.ca)
         if settings.certificate is not None and settings.private_key is not None:
-            context.load_cert_chain(settings.certificate, settings.private_key)
+            # Without a password an encrypted key would be asked for on the terminal.
+            context.load_cert_chain(settings.certificate, settings.private_key, password="")
     except (OSError, ssl.SSLError) as error:
         files = ", ".join(map(str, settings.files))
         raise _problem(path, "url", f"one of {files} cannot be used: {error}") from None

@@ -43,6 +43,7 @@ ARROWS = {
 CHOKEPOINTS = {
     "jwt": {"rfc/rfc7519_jwt.py"},
     "hypercorn": {"tls"},
+    "jsonschema": {"server/authorization_details.py"},
     "quart": {"http"},
     "sqlalchemy": {"storage"},
     "click": {"cli"},

@@ -57,7 +57,8 @@ class TokenEndpoint:
     async def _with_claims(
         hooks: ClaimsHooks, authenticated: AuthenticatedClient, authorization: Authorization, event: RequestEvent
     ) -> Authorization:
-        claims, event.note = await hooks.claims(authenticated, authorization, grant_type=event.grant_type or "")
+        claims, note = await hooks.claims(authenticated, authorization, grant_type=event.grant_type or "")
+        event.note = "; ".join(text for text in (event.note, note) if text) or None
         return replace(authorization, claims={**authorization.claims, **claims})
 
     def _grant(self, grant_type: str, authenticated: AuthenticatedClient) -> Grant:
