@@ -25,7 +25,7 @@ from tests.revocation_lists import issue_crl
 from tests.running import Deployment, RunningServer, running, token_form
 
 UNKNOWN_CRITICAL = (x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00"), True)
-PATIENCE = 8.0
+PATIENCE = 30.0
 
 
 def eventually(condition: Callable[[], bool]) -> None:
