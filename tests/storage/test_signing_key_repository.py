@@ -4,10 +4,18 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from mtls_as.rfc.rfc7519_jwt import SUPPORTED_ALGORITHMS
+from mtls_as.server.key_upkeep import OVERLAP, PUBLISH_AHEAD, KeyPlan
 from mtls_as.server.ports import StorageUnavailable
-from mtls_as.server.signing_keys import KeyState, SigningKeys, generate_signing_key
+from mtls_as.server.signing_keys import (
+    ExternalKey,
+    KeyState,
+    SigningKeys,
+    generate_private_key,
+    generate_signing_key,
+)
 from mtls_as.storage import EncryptionKey, EncryptionKeyError, Storage, StorageError
 from mtls_as.storage.schema import signing_keys as table
 from tests.storage.conftest import opened
@@ -15,7 +23,7 @@ from tests.storage.conftest import opened
 START = 1_000.25
 
 
-@pytest.mark.parametrize("algorithm", ["ES256", "PS256", "EdDSA"])
+@pytest.mark.parametrize("algorithm", SUPPORTED_ALGORITHMS)
 async def test_a_key_is_read_back_whole(url: str, algorithm: str) -> None:
     """Another process can sign with it, and times keep their fractions."""
     key = generate_signing_key(algorithm, created_at=START, activates_at=START + 0.5)
@@ -29,13 +37,12 @@ async def test_a_key_is_read_back_whole(url: str, algorithm: str) -> None:
 
 async def test_the_private_part_is_stored_encrypted(storage: Storage) -> None:
     """Whoever copies the database cannot sign."""
-    key = generate_signing_key("EdDSA", created_at=START, activates_at=START)
+    private_key = Ed25519PrivateKey.generate()
+    key = generate_signing_key("EdDSA", created_at=START, activates_at=START, private_key=private_key)
     await storage.signing_keys.add(key)
     async with storage._transactions.read() as connection:
         row = (await connection.execute(table.select())).one()
-    assert (
-        key.private_key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption()) not in row.encrypted_private_key
-    )
+    assert private_key.private_bytes_raw() not in row.encrypted_private_key
 
 
 async def test_times_can_be_updated(storage: Storage) -> None:
@@ -116,3 +123,72 @@ async def test_a_private_key_moved_to_another_name_is_refused(storage: Storage) 
         await connection.execute(table.update().values(encrypted_private_key=stolen.encrypted_private_key))
     with pytest.raises(EncryptionKeyError):
         await storage.signing_keys.all()
+
+
+PLAN = KeyPlan(algorithms=frozenset({"EdDSA"}), rotate_every=86_400.0)
+DUE = START + 86_400.0
+
+
+@pytest.mark.parametrize("algorithm", SUPPORTED_ALGORITHMS)
+async def test_an_external_key_is_stored_by_its_name(url: str, algorithm: str) -> None:
+    """Its public half is there while whoever holds the private one is not."""
+    held = ExternalKey(uri="pkcs11:token=a;object=b", public=generate_private_key(algorithm).public_key())
+    async with opened(url) as storage:
+        options = {"at": START, "publish_ahead": 0.0, "overlap": OVERLAP}
+        key = await storage.signing_keys.rotate(algorithm, **options, private_key=held)
+        with pytest.raises(StorageError, match="stored already"):
+            await storage.signing_keys.rotate(algorithm, **options, private_key=held)
+    async with opened(url) as storage:
+        (found,) = await storage.signing_keys.all()
+    assert (found, found.private_key) == (key, held)
+    assert found.private_key.public_key() == held.public
+
+
+async def test_whoever_writes_to_the_database_alone_cannot_publish_a_key(storage: Storage) -> None:
+    """The name of an external key is authenticated like a private key: one row's is not another's."""
+    for label in ("a", "b"):
+        held = ExternalKey(uri=f"pkcs11:object={label}", public=generate_private_key("EdDSA").public_key())
+        await storage.signing_keys.rotate("EdDSA", at=START, publish_ahead=0, overlap=10, private_key=held)
+    async with storage._transactions.write() as connection:
+        stolen = (await connection.execute(table.select())).first()
+        assert stolen is not None
+        await connection.execute(table.update().values(encrypted_private_key=stolen.encrypted_private_key))
+    with pytest.raises(EncryptionKeyError):
+        await storage.signing_keys.all()
+
+
+async def test_a_plan_is_fulfilled_once(url: str) -> None:
+    """Several nodes come at the same time, each with a key: one is taken, and the others hear so."""
+    async with opened(url) as one, opened(url) as other, opened(url) as third:
+        await one.signing_keys.rotate("EdDSA", at=START, publish_ahead=0, overlap=OVERLAP)
+        taken = await asyncio.gather(
+            *(
+                storage.signing_keys.fulfil(PLAN, at=DUE, made={"EdDSA": generate_private_key("EdDSA")})
+                for storage in (one, other, third, one)
+            )
+        )
+        stored = SigningKeys(await third.signing_keys.all())
+    assert sorted(map(len, taken)) == [0, 0, 0, 1]
+    assert [stored.state(key, DUE) for key in stored.keys] == [KeyState.ACTIVE, KeyState.NEXT]
+    assert stored.keys[1].activates_at == DUE + PUBLISH_AHEAD
+    assert stored.keys[0].expires_at == DUE + PUBLISH_AHEAD + OVERLAP
+
+
+async def test_fulfilment_ends_what_nobody_wants_and_deletes_what_has_ended(storage: Storage) -> None:
+    """In the same transaction."""
+    for algorithm in ("EdDSA", "ES256"):
+        await storage.signing_keys.rotate(algorithm, at=START, publish_ahead=0, overlap=OVERLAP)
+    assert await storage.signing_keys.fulfil(PLAN, at=START + 1, made={}) == ()
+    ends = {key.algorithm: key.expires_at for key in await storage.signing_keys.all()}
+    assert ends == {"EdDSA": None, "ES256": START + 1 + OVERLAP}
+    await storage.signing_keys.fulfil(PLAN, at=START + 1 + OVERLAP, made={})
+    assert [key.algorithm for key in await storage.signing_keys.all()] == ["EdDSA"]
+
+
+async def test_fulfilment_takes_no_key_that_is_not_due(storage: Storage) -> None:
+    """Made in vain, or for an algorithm that the plan does not have."""
+    await storage.signing_keys.rotate("EdDSA", at=START, publish_ahead=0, overlap=OVERLAP)
+    made = {name: generate_private_key(name) for name in ("EdDSA", "ES256")}
+    assert await storage.signing_keys.fulfil(PLAN, at=START + 1, made=made) == ()
+    assert len(await storage.signing_keys.all()) == 1
+    assert [key.algorithm for key in await storage.signing_keys.fulfil(PLAN, at=DUE, made=made)] == ["EdDSA"]
