@@ -67,8 +67,8 @@ def registered_keys(certificate: Certificate) -> dict[str, object] | None:
         members = public_jwk(key, kid=x5t_s256(certificate.der), algorithm="")
     except (JWKError, ValueError, UnsupportedAlgorithm):
         return None
-    # A certificate says for which handshakes its key is good, not for which JWS algorithm.
-    named = {name: value for name, value in members.items() if name != "alg"}
+    # A certificate says for which handshakes its key is good, not for which JWS algorithm; unless the key itself does.
+    named = {name: value for name, value in members.items() if name != "alg" or members["kty"] == "AKP"}
     return {"keys": [{**named, "x5c": [base64.b64encode(certificate.der).decode()]}]}
 
 

@@ -111,7 +111,7 @@ def parse_jwk(entry: object) -> JWK:
 
 def public_jwk(public_key: PublicKey, *, kid: str, algorithm: str) -> dict[str, str]:
     """The JWK of a signature key, to publish (RFC 7517 §4). Raises `JWKError` for a kind of key that has none here."""
-    return {**_members(public_key), "kid": kid, "alg": algorithm, "use": "sig"}
+    return {"kid": kid, "alg": algorithm, "use": "sig", **_members(public_key)}
 
 
 def thumbprint(public_key: PublicKey) -> str:
