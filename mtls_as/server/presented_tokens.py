@@ -133,6 +133,9 @@ def _read_own(found: GenuineToken, *, issuer: str) -> PresentedToken:
 def _read_foreign(found: ForeignToken, *, issuer: str) -> PresentedToken:
     """What another issuer says, under names that cannot be taken for ours; at most the scope that is left to it."""
     claims, trusted, judged = found.claims, found.issuer, found.judged
+    actors = _actors(claims, trusted.issuer)
+    if any(party.issuer == issuer for party in actors):
+        raise _refused(Refusal.ACTOR_NOT_ALLOWED, "act of another issuer's token names a party of this server")
     scope = set(trusted.scope)
     if "scope" in claims:
         scope &= _scope(claims)
@@ -142,7 +145,7 @@ def _read_foreign(found: ForeignToken, *, issuer: str) -> PresentedToken:
         client_id=None,
         audience=judged.audience,
         ceiling=Ceiling(scope=frozenset(scope), authorization_details=_details(claims)),
-        actors=_actors(claims, trusted.issuer),
+        actors=actors,
         confirmation=_confirmation(claims),
         expires_at=judged.expires_at,
         token_id=judged.jwt_id,

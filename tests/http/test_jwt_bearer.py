@@ -157,6 +157,7 @@ def test_what_is_refused_is_not_used_up(shop: RunningServer, party: GetParty, id
         ({"sub": ...}, Refusal.ASSERTION_MALFORMED),
         ({"cnf": {"x5t#S256": "A" * 43}}, Refusal.TOKEN_NOT_OF_THIS_CONNECTION),
         ({"act": {"sub": "a"} | {"act": {"act": 1}}}, Refusal.ACTOR_NOT_ALLOWED),
+        ({"act": {"iss": ISSUER, "sub": "orders"}}, Refusal.ACTOR_NOT_ALLOWED),
     ],
 )
 def test_claims_that_do_not_count(

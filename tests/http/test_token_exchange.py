@@ -397,6 +397,15 @@ class TestOtherIssuers:
         claims = claims_of(party("orders").exchange(self.token(idp, act={"sub": "orders"})))
         assert claims["act"] == {"sub": "orders", "act": {"iss": IDP, "sub": "orders"}}
 
+    def test_actors_of_this_server_are_not_theirs_to_name(
+        self, shop: RunningServer, party: GetParty, idp: OtherIssuer
+    ) -> None:
+        """Else our token would say, with our signature, that a client of ours acts which never did."""
+        ours = {"iss": ISSUER, "sub": "frontend"}
+        for act in (ours, {"sub": "a", "act": ours}):
+            response = party("orders").exchange(self.token(idp, act=act))
+            assert_refused(shop, response, Refusal.ACTOR_NOT_ALLOWED)
+
     def test_may_act(self, shop: RunningServer, party: GetParty, idp: OtherIssuer) -> None:
         """§4.4: only the party that it names acts; without `iss` it is one of the issuer's own."""
         named = self.token(idp, may_act={"iss": ISSUER, "sub": "orders"})
