@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
+from mtls_as.pki.path import CertificateRefused
+from mtls_as.pki.trust_domains import TrustDomains
 from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc7517_jwk import public_jwk
 from mtls_as.rfc.rfc7519_jwt import sign
@@ -318,6 +320,40 @@ class TestManagement:
         made = register(registrar, METADATA, identity=registrant).json()
         assert manage(registrar, "GET", made, registrant).is_success
         assert manage(registrar, "GET", made, onboarding.issue()).status_code == 401
+
+    def test_but_not_once_it_has_expired(self, registrar: RunningServer, onboarding: Authority) -> None:
+        """Whoever has a certificate that nobody vouches for any longer has the token alone."""
+        registrant = onboarding.issue()
+        made = register(registrar, METADATA, identity=registrant).json()
+        registrar.move_clock(2 * 86_400)
+        try:
+            answer = manage(registrar, "GET", made, registrant)
+        finally:
+            registrar.move_clock(-2 * 86_400)
+        assert (answer.status_code, answer.json()["error"]) == (401, "invalid_token")
+        assert manage(registrar, "GET", made, registrant).is_success
+
+    def test_a_certificate_that_nobody_vouches_for_manages_nothing(self, registrar: RunningServer) -> None:
+        """An initial access token asks for no certificate, so the one beside it may be anybody's."""
+        stranger = self_signed()
+        made = register(registrar, METADATA, token=initial_token(registrar), identity=stranger).json()
+        answer = manage(registrar, "GET", made, stranger)
+        assert (answer.status_code, answer.json()["error"]) == (401, "invalid_token")
+
+    def test_nor_does_a_revoked_one(
+        self, registrar: RunningServer, partner: Authority, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The path is verified for each request, as for any other certificate."""
+        registrant = partner.issue(san=[dns("admin.example")])
+        made = register(registrar, METADATA, token=initial_token(registrar), identity=registrant).json()
+        assert manage(registrar, "GET", made, registrant).is_success
+
+        async def refuse(*_: object, **__: object) -> None:
+            raise CertificateRefused(Refusal.CERTIFICATE_REVOKED, "revoked")
+
+        monkeypatch.setattr(TrustDomains, "verify_online", refuse)
+        answer = manage(registrar, "GET", made, registrant)
+        assert refused(registrar, answer, 401, "invalid_token", Refusal.CERTIFICATE_REVOKED)
 
     def test_a_disabled_client_is_not_managed(
         self, registrar: RunningServer, made: dict[str, Any], identity: Identity

@@ -1,5 +1,6 @@
 """The registration endpoint (RFC 7591), and the configuration endpoint of each client registered there (RFC 7592)."""
 
+import contextlib
 import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -198,7 +199,8 @@ class RegistrationEndpoint:
         """The registration that this request may manage, and the token that it came with.
 
         (1) A token, (2) which is that of this client; (3) the client is not disabled; (4) one that is known by a
-        certificate is managed over it, or over the one that registered it: whoever steals the token needs a key too.
+        certificate is managed over it, or over the one that registered it while that is trusted: whoever steals the
+        token needs a key too.
         Unknown clients and wrong tokens get the same answer (RFC 7592 §2.1).
         """
         event.certificate_thumbprint, event.unverified_client_id = request.thumbprint, client_id
@@ -223,8 +225,7 @@ class RegistrationEndpoint:
     async def _check_certificate(self, request: RegistrantRequest, registration: Registration) -> None:
         if registration.client.metadata.token_endpoint_auth_method not in CERTIFICATE_METHODS:
             return
-        mine, registrants = request.thumbprint, registration.certificate_thumbprint
-        if mine is not None and registrants is not None and thumbprints_equal(mine, registrants):
+        if await self._is_of_registrant(request, registration):
             return
         attempt = AuthenticationRequest(
             form=parse_form(f"client_id={quote(registration.client.client_id)}".encode()),
@@ -238,6 +239,22 @@ class RegistrationEndpoint:
             if error.code is ErrorCode.TEMPORARILY_UNAVAILABLE:
                 raise
             raise OAuthError(ErrorCode.INVALID_TOKEN, error.refusal, error.detail) from None
+
+    async def _is_of_registrant(self, request: RegistrantRequest, registration: Registration) -> bool:
+        """Whether it comes with the certificate that registered the client, for which somebody still vouches.
+
+        That is the trust domain of registrants, or one that the client's certificates may be of.
+        """
+        certificate, mine, registrants = request.certificate, request.thumbprint, registration.certificate_thumbprint
+        if certificate is None or mine is None or registrants is None or not thumbprints_equal(mine, registrants):
+            return False
+        trust, moment = self.trust.current(), datetime.fromtimestamp(request.at, UTC)
+        of_registrants = () if self.certificates is None else (self.certificates.trust,)
+        for domain in (*of_registrants, *registration.policy.trust):
+            with contextlib.suppress(CertificateRefused):
+                await trust.verify_online(certificate, domain=domain, at=moment)
+                return True
+        return False
 
     def _information(self, registration: Registration, token: str, secret: str | None) -> Mapping[str, object]:
         """RFC 7591 §3.2.1, RFC 7592 §3."""
