@@ -21,6 +21,7 @@ from hypercorn.typing import AppWrapper, ConnectionState, TaskGroup, WorkerConte
 from mtls_as.tls.receive_queue import ReceiveQueue
 
 _END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
+_LONGEST_PART_OF_END: Final = 2
 _AMBIGUOUS: Final = re.compile(rb"(?<!\r)\n|\n[ \t]")
 _LENGTH: Final = re.compile(rb"\ncontent-length[ \t]*:", re.IGNORECASE)
 _TRANSFER_CODING: Final = re.compile(rb"\ntransfer-encoding[ \t]*:", re.IGNORECASE)
@@ -30,12 +31,18 @@ _VERSIONS: Final = frozenset({b"1.0", b"1.1"})
 class StrictConnection(h11.Connection):
     """An h11 connection that refuses heads which two parsers could read differently (RFC 9112 §2.2, §5.2, §6)."""
 
+    _searched = 0
+    """How much of a head that is not complete was looked through: again at each byte would be quadratic."""
+
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         """As h11's; raises `h11.RemoteProtocolError` for a bare LF, a folded line, or two ways to frame the body."""
         if self.their_state is h11.IDLE:
             received = self.trailing_data[0]
-            if end := _END_OF_HEAD.search(received):
+            if end := _END_OF_HEAD.search(received, self._searched):
+                self._searched = 0
                 _check_head(received[: end.end()])
+            else:
+                self._searched = max(0, len(received) - _LONGEST_PART_OF_END)
         return super().next_event()
 
 

@@ -1,11 +1,27 @@
 """Requests that two servers could read differently: each is refused and the connection closed (RFC 9112 §11.2)."""
 
+import re
 from pathlib import Path
 
+import h11
 import pytest
 
+from mtls_as.tls import protocols
 from tests.tls.apps import count
 from tests.tls.peers import serving
+
+
+class CountingPattern:
+    """A pattern that counts the bytes it looks through."""
+
+    def __init__(self, pattern: re.Pattern[bytes]) -> None:
+        self.pattern = pattern
+        self.seen = 0
+
+    def search(self, text: bytes, start: int = 0) -> re.Match[bytes] | None:
+        self.seen += len(text) - start
+        return self.pattern.search(text, start)
+
 
 POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -125,3 +141,31 @@ async def test_a_head_without_end_is_cut(tmp_path: Path, head: bytes) -> None:
         await connection.send(head)
         assert (await connection.answer()).status in {400, 414, 431}
         assert await connection.closed() == b""
+
+
+def test_a_head_byte_by_byte_is_looked_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not again at each byte; and its end is found wherever the pieces begin, on every request of a connection."""
+    counting = CountingPattern(protocols._END_OF_HEAD)
+    monkeypatch.setattr(protocols, "_END_OF_HEAD", counting)
+    connection = protocols.StrictConnection(h11.SERVER)
+    head = b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 10_000 + b"\r\n\r\n"
+    for _ in range(2):
+        events = []
+        for index in range(len(head)):
+            connection.receive_data(head[index : index + 1])
+            events.append(connection.next_event())
+        assert isinstance(events[-1], h11.Request)
+        assert isinstance(connection.next_event(), h11.EndOfMessage)
+        connection.send(h11.Response(status_code=204, headers=[]))
+        connection.send(h11.EndOfMessage())
+        connection.start_next_cycle()
+    assert counting.seen < 10 * 2 * len(head)
+
+
+def test_a_bare_lf_is_found_in_a_head_byte_by_byte() -> None:
+    """The whole head is judged once its end is there."""
+    connection = protocols.StrictConnection(h11.SERVER)
+    with pytest.raises(h11.RemoteProtocolError, match="bare LF"):  # noqa: PT012 - any of the bytes may tell
+        for byte in b"GET / HTTP/1.1\r\nHost: x\nX: y\r\n\r\n":
+            connection.receive_data(bytes([byte]))
+            connection.next_event()
