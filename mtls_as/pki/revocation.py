@@ -9,7 +9,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -197,6 +197,16 @@ class Revocation:
                 domain.was_attempted.set()  # there is nothing to wait for
             domain.is_loaded = True
         return domain
+
+    def keep_only(self, domains: Collection[DomainRevocation]) -> None:
+        """Follow these alone from now on, whoever still remembers others.
+
+        The collector may never look at an older set of trust domains: that it is gone cannot be relied on.
+        """
+        with self._lock:
+            for key, domain in list(self._domains.items()):
+                if domain not in domains:
+                    del self._domains[key]
 
     def domains(self) -> list[DomainRevocation]:
         """The domains in use."""

@@ -116,6 +116,11 @@ class TrustDomains:
         """The trust anchors of each domain, for those who watch when they end; what is only pinned is not at hand."""
         return {name: domain.anchors.certificates for name, domain in self._domains.items()}
 
+    @property
+    def revocations(self) -> tuple[DomainRevocation, ...]:
+        """What the domains that check revocation know of it."""
+        return tuple(domain.revocation for domain in self._domains.values() if domain.revocation is not None)
+
     def verify(self, presented: PresentedCertificate, *, domain: str, at: datetime) -> TrustedCertificate:
         """Verify the presented leaf against one domain's anchors and policy. Raises `CertificateRefused`.
 

@@ -3,7 +3,7 @@
 import contextlib
 import secrets
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Generic, TypeVar
@@ -60,6 +60,10 @@ class RemoteKeySetPool:
         return key_set
 
 
+def _do_nothing() -> None:
+    pass
+
+
 @dataclass(slots=True, kw_only=True)
 class Foundation:
     """Storage, what is remembered of remote documents and revocation, and where events go."""
@@ -83,15 +87,17 @@ class Foundation:
     clock: Clock
     _revision: int = field(default=-1, init=False)
 
-    async def refresh(self) -> bool:
+    async def refresh(self, *, changed: Callable[[], None] = _do_nothing) -> bool:
         """Take over revocations, and signing keys if the storage has changed; say whether it has.
 
+        `changed` is called before the keys are read: one that cannot be read must not hide what else has changed.
         Raises `StorageUnavailable`.
         """
         await self.revocations.refresh()
         revision = await self.storage.revision()
         if revision == self._revision:
             return False
+        changed()
         self.signing_keys.value = SigningKeys(await self.storage.signing_keys.all())
         self._revision = revision
         return True

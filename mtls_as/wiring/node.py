@@ -75,6 +75,7 @@ class Node:
         for name, application in self._applications.items():
             application.application = generation.applications[name]
         self.generation = generation
+        self.foundation.revocation.keep_only(generation.trust.value.revocations)
         self.foundation.metrics.set_trust_generation(generation.number)
 
     def announce(self, cause: str) -> None:
@@ -93,10 +94,15 @@ class Node:
         while True:
             await asyncio.sleep(POLL_SECONDS)
             try:
-                if await self.foundation.refresh():
-                    self.generation.clients.forget()
+                await self.foundation.refresh(changed=self._forget_clients)
             except StorageUnavailable as error:
                 _diagnostics.warning("the storage does not answer, the last known state stays in force: %s", error)
+            except Exception:  # noqa: BLE001 # the next time may go well, and the storage must be followed
+                _diagnostics.exception("the storage could not be followed: an unforeseen error")
+
+    def _forget_clients(self) -> None:
+        """Those of the generation in force just then."""
+        self.generation.clients.forget()
 
     async def follow_keys(self) -> None:
         """Keep the signing keys as the settings in force want them, until cancelled."""

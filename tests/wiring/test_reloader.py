@@ -1,9 +1,11 @@
 """The reloader by itself: what is fixed, what is tried again, and what becomes of what it remembers."""
 
 import asyncio
+import contextlib
+import gc
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,35 @@ async def test_what_is_remembered_of_stored_clients_and_spiffe_outlives_a_reload
         assert node.generation.federation is before.federation
         assert node.generation.trust is not before.trust
         assert (before.trust.value.generation, node.trust.generation) == (1, 2)
+
+
+@contextlib.contextmanager
+def frozen_memory() -> Iterator[None]:
+    """As a server has it that has settled: what is there now is never collected."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+async def test_the_lists_of_a_removed_domain_are_followed_no_longer(deployment: Deployment) -> None:
+    """Whoever else still remembers the first generation, and although the collector never looks at it."""
+    sections = list(deployment.sections)
+    deployment.trust("gone", ROOT, options='crl = ["gone.crl"]').configure()
+    settings, looked = read_settings(deployment.path)
+    async with open_node(settings, emit=lambda _event: None) as node:
+        reloader = Reloader(node, looked=looked, asked=asyncio.Event(), note=lambda _event: None)
+        with frozen_memory():
+            assert [domain.name for domain in node.revocation.domains()] == ["gone"]
+            await reloader.reload("test")
+            assert [domain.name for domain in node.revocation.domains()] == ["gone"]
+            deployment.sections[:] = sections
+            deployment.configure()
+            event = await reloader.reload("test")
+            assert event.outcome is ReloadOutcome.SUCCEEDED
+            assert node.revocation.domains() == []
 
 
 def test_a_worker_that_starts_late_takes_no_other_fixed_keys(deployment: Deployment) -> None:
