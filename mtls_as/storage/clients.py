@@ -11,7 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mtls_as.rfc.rfc7591_client_metadata import ClientMetadataError, ClientSecret
 from mtls_as.server.client_secrets import StoredSecret, rotate
 from mtls_as.server.clients import Client, ClientSource, format_client, is_client_id, parse_client
+from mtls_as.server.revocation import Revocation
 from mtls_as.storage.errors import ClientExists, ClientHasNoSecrets, ClientNotFound, DatabaseUnavailable
+from mtls_as.storage.revocations import add_revocation
 from mtls_as.storage.schema import client_secrets, clients
 from mtls_as.storage.transactions import Transactions
 
@@ -78,10 +80,12 @@ class ClientRepository:
             await self._update(connection, client_id, {"enabled": enabled})
 
     async def delete(self, client_id: str) -> None:
-        """Forget a client. Raises `ClientNotFound`."""
+        """Forget a client, and end its tokens: a later client of its name is another. Raises `ClientNotFound`."""
+        ended = Revocation.of_client(client_id, before=self._clock())
         async with self._transactions.write() as connection:
             result = await connection.execute(delete(clients).where(clients.c.client_id == client_id))
             _require_one(result.rowcount, client_id)
+            await add_revocation(connection, ended)
 
     async def _select(self, statement: Select[tuple[object, ...]]) -> tuple[Client, ...]:
         async with self._transactions.read() as connection:

@@ -17,21 +17,8 @@ class RevocationRepository:
 
     async def add(self, revocation: Revocation) -> None:
         """Store it; what is stored for the same tokens already stays true."""
-        same = (revocations.c.kind == revocation.kind.value) & (revocations.c.value == revocation.value)
         async with self._transactions.write() as connection:
-            row = (await connection.execute(select(revocations).where(same))).one_or_none()
-            stored = revocation if row is None else _revocation(row).and_also(revocation)
-            # Writers come one by one, so no node can have seen this revision without what is written under it.
-            values = {
-                "issued_before": stored.issued_before,
-                "ends_at": stored.ends_at,
-                "revision": await _revision(connection),
-            }
-            if row is None:
-                key = {"kind": stored.kind.value, "value": stored.value}
-                await connection.execute(insert(revocations).values(key | values))
-            else:
-                await connection.execute(update(revocations).where(same).values(values))
+            await add_revocation(connection, revocation)
 
     async def since(self, revision: int) -> tuple[int, tuple[Revocation, ...]]:
         """The revision now, and what was written after another one; all of it after -1."""
@@ -48,6 +35,24 @@ class RevocationRepository:
         """Forget what could match no token any longer at this time; nobody else has to notice."""
         async with self._transactions.write_quietly() as connection:
             await connection.execute(delete(revocations).where(revocations.c.ends_at < ended_before))
+
+
+async def add_revocation(connection: AsyncConnection, revocation: Revocation) -> None:
+    """`RevocationRepository.add`, in a transaction of `Transactions.write` that may do more."""
+    same = (revocations.c.kind == revocation.kind.value) & (revocations.c.value == revocation.value)
+    row = (await connection.execute(select(revocations).where(same))).one_or_none()
+    stored = revocation if row is None else _revocation(row).and_also(revocation)
+    # Writers come one by one, so no node can have seen this revision without what is written under it.
+    values = {
+        "issued_before": stored.issued_before,
+        "ends_at": stored.ends_at,
+        "revision": await _revision(connection),
+    }
+    if row is None:
+        key = {"kind": stored.kind.value, "value": stored.value}
+        await connection.execute(insert(revocations).values(key | values))
+    else:
+        await connection.execute(update(revocations).where(same).values(values))
 
 
 async def _revision(connection: AsyncConnection) -> int:

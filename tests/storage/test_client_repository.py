@@ -9,6 +9,7 @@ import pytest
 from mtls_as.rfc.rfc7517_jwk import public_jwk
 from mtls_as.server.clients import Client, ClientSource, parse_client
 from mtls_as.server.ports import StorageUnavailable
+from mtls_as.server.revocations import Revocations
 from mtls_as.storage import ClientExists, ClientNotFound, Storage, StorageError
 from mtls_as.storage.schema import clients as table
 from tests.authority import self_signed
@@ -112,6 +113,18 @@ async def test_a_client_can_be_replaced_and_deleted(storage: Storage) -> None:
     assert await storage.clients.find("reports") == client(scope="x", enabled=False)
     await storage.clients.delete("reports")
     assert await storage.clients.list() == (client("other"),)
+
+
+async def test_a_deleted_client_leaves_no_tokens_to_the_next_of_its_name(storage: Storage, clock: Clock) -> None:
+    """Else they would be active again, with whatever key made their owner delete the client."""
+    await storage.clients.add(client())
+    token = {"client_id": "reports", "iat": int(clock()), "jti": "old"}
+    clock.now += 1.5
+    await storage.clients.delete("reports")
+    await storage.clients.add(client())
+    known = Revocations(storage.revocations)
+    assert await known.find(token) is not None
+    assert await known.find(token | {"iat": int(clock()) + 1, "jti": "new"}) is None
 
 
 async def test_changing_nobody_is_an_error_that_changes_nothing(storage: Storage) -> None:
