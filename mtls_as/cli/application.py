@@ -31,6 +31,9 @@ class Application(click.Group):
         """Run a command line and exit."""
         try:
             code = super().main(*args, **{**kwargs, "standalone_mode": False})
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)  # the help of a group that was called without a command
+            sys.exit(error.exit_code)
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else "mtls-as"
             _fail(f"{error.format_message()} (see {command} --help)", error.exit_code)

@@ -1,6 +1,7 @@
 """`mtls-as verify`: what a resource server would say to a token."""
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -54,6 +55,8 @@ def verify(token: TextIO, certificate: Path | None, *, as_json: bool, **options:
     from mtls_as.verifier import InsufficientScope, InvalidToken
 
     leaf = read_certificates(certificate)[0].der if certificate else None
+    # Why keys could not be fetched is the error's own line; without a handler, the log would say it once more.
+    logging.getLogger("mtls_as.remote").addHandler(logging.NullHandler())
     try:
         claims = asyncio.run(_verify(token.read().strip(), leaf, **options))
     except InvalidToken as error:

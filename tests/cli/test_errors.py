@@ -128,6 +128,16 @@ def test_a_busy_port_is_named_and_nothing_is_started(workplace: Workplace) -> No
         assert second.errors.count("\n") == 1
 
 
+def test_an_issuer_that_does_not_answer_is_named_once(workplace: Workplace) -> None:
+    """In a process of its own, where nothing but the command decides what becomes of the log."""
+    token = workplace.write("token", "e30.e30.AAAA")
+    arguments = ("--issuer", workplace.issuer, "--audience", "https://api.example", "--token", token)
+    with running("verify", *arguments, cwd=workplace.folder) as verifying:
+        assert verifying.wait() == 1
+        assert verifying.errors.startswith(f"mtls-as: {workplace.issuer}/")
+        assert verifying.errors.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
@@ -140,6 +150,12 @@ def test_a_busy_port_is_named_and_nothing_is_started(workplace: Workplace) -> No
 )
 def test_wrong_usage_is_one_line_and_status_2(shared: Workplace, arguments: tuple[str, ...], hint: str) -> None:
     assert hint in shared.fail(*arguments, status=2)
+
+
+@pytest.mark.parametrize("group", [(), ("client",), ("keys",), ("registration", "token")], ids=" ".join)
+def test_a_group_alone_prints_its_help_as_it_is(shared: Workplace, group: tuple[str, ...]) -> None:
+    result = shared.run(*group)
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", shared.succeed(*group, "--help"))
 
 
 def test_an_unforeseen_error_is_not_hidden() -> None:
