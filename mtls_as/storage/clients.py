@@ -74,7 +74,7 @@ class ClientRepository:
             await _insert_secrets(connection, client_id, rotated)
         return replace(found[0], secrets=rotated)
 
-    async def set_enabled(self, client_id: str, enabled: bool) -> None:  # noqa: FBT001 - the value to set, as in INTERFACE
+    async def set_enabled(self, client_id: str, enabled: bool) -> None:  # noqa: FBT001 - the value to set
         """Let a client in, or keep it out. Raises `ClientNotFound`."""
         async with self._transactions.write() as connection:
             await self._update(connection, client_id, {"enabled": enabled})
