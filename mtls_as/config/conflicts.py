@@ -16,7 +16,7 @@ from mtls_as.config.keys import find_key_conflicts
 from mtls_as.config.problems import Problem, find_problems, join
 from mtls_as.config.proxy_listener import find_proxy_conflicts
 from mtls_as.config.registration import find_registration_conflicts
-from mtls_as.config.tokens import find_token_conflicts
+from mtls_as.config.tokens import find_admin_conflicts, find_token_conflicts
 from mtls_as.rfc.member_reader import did_you_mean
 from mtls_as.rfc.rfc7591_client_metadata import SECRET_METHODS, ClientMetadataError
 from mtls_as.rfc.spiffe_id import SpiffeIDError, parse_spiffe_id, parse_spiffe_id_pattern
@@ -35,6 +35,7 @@ def find_conflicts(table: Mapping[str, object]) -> Iterator[Problem]:
     yield from _find_spiffe_conflicts(table)
     yield from find_key_conflicts(table)
     yield from find_token_conflicts(table)
+    yield from find_admin_conflicts(table)
     yield from find_grant_conflicts(table)
     yield from find_registration_conflicts(table)
     known = _known_names(table)

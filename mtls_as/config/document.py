@@ -230,6 +230,7 @@ class ListenerTable(_Table, frozen=True):
 
 class AdminListenerTable(_Table, frozen=True):
     bind: LoopbackBind
+    resource: Annotated[str, check_not_empty] | None = None
 
 
 class ProxyListenerTable(_Table, frozen=True):

@@ -51,6 +51,8 @@ class ListenersSettings:
     """The listener for a proxy that ends TLS and forwards its clients' certificates."""
     admin_bind: str | None
     """A loopback address."""
+    admin_resource: str | None
+    """The resource that tokens for administration are for; None switches it off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +220,7 @@ def _listeners(document: Document, folder: Path) -> ListenersSettings:
         public=None if public is None else ListenerSettings(bind=public.bind, url=public_url),
         proxy=None if proxy is None else proxy_listener(proxy, folder),
         admin_bind=None if admin is None else admin.bind,
+        admin_resource=None if admin is None else admin.resource,
     )
 
 

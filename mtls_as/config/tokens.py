@@ -3,6 +3,24 @@
 from collections.abc import Iterator, Mapping
 
 from mtls_as.config.problems import Problem
+from mtls_as.server.endpoints.administration import REVOCATIONS_SCOPE
+
+
+def find_admin_conflicts(table: Mapping[str, object]) -> Iterator[Problem]:
+    """An administration that nobody could reach: its tokens are for a resource of this file, with its scope."""
+    listeners, resources = table.get("listeners"), table.get("resources")
+    admin = listeners.get("admin") if isinstance(listeners, Mapping) else None
+    name = admin.get("resource") if isinstance(admin, Mapping) else None
+    if not isinstance(name, str):
+        return
+    scopes = [
+        resource.get("scopes")
+        for resource in (resources if isinstance(resources, list) else ())
+        if isinstance(resource, Mapping) and resource.get("identifier") == name
+    ]
+    if not any(isinstance(known, list) and REVOCATIONS_SCOPE in known for known in scopes):
+        message = f"must be the identifier of one of the resources, with the scope {REVOCATIONS_SCOPE}"
+        yield Problem("listeners.admin.resource", message)
 
 
 def find_token_conflicts(table: Mapping[str, object]) -> Iterator[Problem]:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mtls_as.http.answers import Answer, json_answer
-from mtls_as.http.operations import LIVE, METRICS, READY
-from mtls_as.http.routes import ReadBody, Route, with_description
+from mtls_as.http.operation import Operation
+from mtls_as.http.operations import LIVE, METRICS, READY, REVOKE_TOKENS
+from mtls_as.http.routes import HTTPEndpoint, ReadBody, Route, with_description
 from mtls_as.server.readiness import Readiness
 
 _CACHING: Final = {"Cache-Control": "no-store"}
@@ -14,14 +15,15 @@ _CACHING: Final = {"Cache-Control": "no-store"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminEndpoints:
-    """What the routes call. `metrics` gives a content type and a body."""
+    """What the routes call. `metrics` gives a content type and a body; `administration` is there if configured."""
 
     readiness: Callable[[], Awaitable[Readiness]]
     metrics: Callable[[], Awaitable[tuple[str, bytes]]]
+    administration: HTTPEndpoint | None = None
 
 
 def admin_routes(endpoints: AdminEndpoints, *, url: str) -> tuple[Route, ...]:
-    """`/health/live`: the process answers. `/health/ready`: it can serve clients, else 503. `/metrics`."""
+    """`/health/live`: the process answers. `/health/ready`: it can serve clients, else 503. The others say it."""
 
     async def live(_scope: Mapping[str, Any], _read_body: ReadBody) -> Answer:
         return json_answer({"live": True}, headers=_CACHING)
@@ -37,6 +39,8 @@ def admin_routes(endpoints: AdminEndpoints, *, url: str) -> tuple[Route, ...]:
         headers = {"Content-Type": content_type, "Content-Length": str(len(body)), **_CACHING}
         return Answer(status=200, headers=headers, body=body)
 
-    found = ((LIVE, live), (READY, ready), (METRICS, metrics))
+    found: list[tuple[Operation, HTTPEndpoint]] = [(LIVE, live), (READY, ready), (METRICS, metrics)]
+    if endpoints.administration is not None:
+        found.append((REVOKE_TOKENS, endpoints.administration))
     routes = [Route(operation=operation, path=operation.path, endpoint=endpoint) for operation, endpoint in found]
     return with_description(routes, title="The server's health", url=url)

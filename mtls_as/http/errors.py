@@ -15,6 +15,7 @@ _STATUS: Final[Mapping[ErrorCode, int]] = MappingProxyType(
     {
         ErrorCode.INVALID_CLIENT: 401,
         ErrorCode.INVALID_TOKEN: 401,
+        ErrorCode.INSUFFICIENT_SCOPE: 403,
         ErrorCode.SERVER_ERROR: 500,
         ErrorCode.TEMPORARILY_UNAVAILABLE: 503,
     }
@@ -34,6 +35,8 @@ def error_answer(error: OAuthError, *, has_authorization_header: bool) -> Answer
     if error.code is ErrorCode.INVALID_TOKEN:
         # RFC 6750 §3.1: a request without a token learns of the scheme alone.
         headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if has_authorization_header else "Bearer"
+    if error.code is ErrorCode.INSUFFICIENT_SCOPE:
+        headers["WWW-Authenticate"] = 'Bearer error="insufficient_scope"'
     if error.code is ErrorCode.TEMPORARILY_UNAVAILABLE:
         headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
     status = _STATUS_OF_REFUSAL.get(error.refusal) or _STATUS.get(error.code, 400)

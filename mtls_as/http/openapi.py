@@ -16,6 +16,7 @@ _SECURITY_SCHEMES: Final[Mapping[str, Mapping[str, str]]] = {
     "clientSecret": {"type": "http", "scheme": "basic", "description": "client_secret_basic (RFC 6749 §2.3.1)."},
     "initialAccessToken": {"type": "http", "scheme": "bearer", "description": "RFC 7591 §3."},
     "registrationAccessToken": {"type": "http", "scheme": "bearer", "description": "RFC 7592 §1.3."},
+    "boundAccessToken": {"type": "http", "scheme": "bearer", "description": "RFC 8705 §3, with its certificate."},
 }
 
 

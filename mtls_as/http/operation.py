@@ -19,6 +19,7 @@ class Security(StrEnum):
     CLIENT_SECRET = "clientSecret"  # noqa: S105 # a scheme's name
     INITIAL_ACCESS_TOKEN = "initialAccessToken"  # noqa: S105 # a scheme's name
     REGISTRATION_ACCESS_TOKEN = "registrationAccessToken"  # noqa: S105 # a scheme's name
+    BOUND_ACCESS_TOKEN = "boundAccessToken"  # noqa: S105 # a scheme's name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

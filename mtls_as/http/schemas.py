@@ -87,6 +87,9 @@ SCHEMAS: Final[Mapping[str, Schema]] = MappingProxyType(
             authorization_details={"type": "array", "items": {"type": "object"}},
         ),
         "TokenReference": _object("token", token=_TEXT, token_type_hint=_TEXT, **_CREDENTIALS),
+        "RevocationRequest": _object(
+            token_id=_TEXT, client_id=_TEXT, certificate=_TEXT, before={"type": "integer", "minimum": 0}
+        ),
         "IntrospectionResponse": _object(
             "active",
             active={"type": "boolean"},

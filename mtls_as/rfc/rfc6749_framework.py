@@ -36,6 +36,7 @@ class ErrorCode(StrEnum):
     INVALID_DPOP_PROOF = "invalid_dpop_proof"  # RFC 9449 §5
     USE_DPOP_NONCE = "use_dpop_nonce"  # RFC 9449 §8
     INVALID_TOKEN = "invalid_token"  # noqa: S105 # RFC 6750 §3.1
+    INSUFFICIENT_SCOPE = "insufficient_scope"  # RFC 6750 §3.1
     INVALID_CLIENT_METADATA = "invalid_client_metadata"  # RFC 7591 §3.2.2
     INVALID_SOFTWARE_STATEMENT = "invalid_software_statement"  # RFC 7591 §3.2.2
     UNAPPROVED_SOFTWARE_STATEMENT = "unapproved_software_statement"  # RFC 7591 §3.2.2
@@ -55,6 +56,7 @@ _DESCRIPTIONS: Final[Mapping[ErrorCode, str]] = MappingProxyType(
         ErrorCode.INVALID_AUTHORIZATION_DETAILS: "The authorization details are unknown, malformed or not allowed.",
         ErrorCode.INVALID_DPOP_PROOF: "The DPoP proof is missing, malformed, or not valid for this request.",
         ErrorCode.USE_DPOP_NONCE: "The DPoP proof needs the nonce of this answer.",
+        ErrorCode.INSUFFICIENT_SCOPE: "The token does not have the scope that this request needs.",
         ErrorCode.INVALID_TOKEN: "The token, or the certificate it needs beside it, is missing, wrong or used up.",
         ErrorCode.INVALID_CLIENT_METADATA: "The client metadata is malformed, or more than is allowed.",
         ErrorCode.INVALID_SOFTWARE_STATEMENT: "The software statement is missing or not valid.",

@@ -22,6 +22,7 @@ def fixed_keys(settings: Settings) -> dict[str, str]:
         "listeners.proxy.socket_group": proxy and proxy.socket_group,
         "listeners.proxy.proxy_certificates": proxy is not None and proxy.tls,
         "listeners.admin.bind": listeners.admin_bind,
+        "listeners.admin.resource": listeners.admin_resource,
         "storage.url": storage.url,
         "storage.encryption_key_file": storage.encryption_key_file,
         "keys.pkcs11": settings.keys.pkcs11,

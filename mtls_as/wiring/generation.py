@@ -9,7 +9,8 @@ from functools import partial
 
 from mtls_as.config import ConfigurationError, Problem, Settings
 from mtls_as.http.admin import AdminEndpoints
-from mtls_as.http.routes import Endpoints
+from mtls_as.http.administration import answer_administration_request
+from mtls_as.http.routes import Endpoints, HTTPEndpoint
 from mtls_as.observability.expiries import Expiries
 from mtls_as.observability.state_metrics import ListEnd, ServerState
 from mtls_as.pki.trust_domains import TrustDomains
@@ -20,6 +21,7 @@ from mtls_as.server.claims import ClaimsHooks
 from mtls_as.server.client_authentication.authenticator import ClientAuthenticator
 from mtls_as.server.client_directory import ClientDirectory
 from mtls_as.server.dpop_proofs import DPoPProofs
+from mtls_as.server.endpoints.administration import RevocationAdministration
 from mtls_as.server.endpoints.introspection import IntrospectionEndpoint
 from mtls_as.server.endpoints.metadata import MetadataEndpoint
 from mtls_as.server.endpoints.registration import CertificateRegistrants, RegistrationEndpoint
@@ -159,12 +161,7 @@ def _endpoints(
         replays=foundation.storage.used_once,
         decoys=foundation.decoys,
     )
-    reader = TokenReader(
-        issuer=settings.issuer,
-        signing_keys=foundation.signing_keys,
-        opaque_tokens=foundation.storage.opaque_tokens,
-    )
-    tokens = ActiveTokens(reader=reader, revocations=foundation.revocations, clients=clients)
+    tokens = _active_tokens(settings, foundation, clients)
     introspection = _introspection(settings, foundation, authenticator, tokens)
     grants = _grants(settings, foundation, tokens, read.details_types)
     token = TokenEndpoint(
@@ -203,7 +200,9 @@ def _endpoints(
     return Endpoints(
         token=token,
         introspection=introspection,
-        revocation=RevocationEndpoint(authenticator=authenticator, reader=reader, revocations=foundation.revocations),
+        revocation=RevocationEndpoint(
+            authenticator=authenticator, reader=tokens.reader, revocations=foundation.revocations
+        ),
         registration=_registration(settings, foundation, clients, trust, authenticator),
         metadata=metadata,
         signed_metadata=SignedMetadata(
@@ -325,4 +324,29 @@ def _admin_endpoints(
         )
         return metrics.exposition(state)
 
-    return AdminEndpoints(readiness=checks.run, metrics=exposition)
+    return AdminEndpoints(
+        readiness=checks.run,
+        metrics=exposition,
+        administration=_administration(settings, foundation, clients),
+    )
+
+
+def _administration(settings: Settings, foundation: Foundation, clients: ClientDirectory) -> HTTPEndpoint | None:
+    audience = settings.listeners.admin_resource
+    if audience is None:
+        return None
+    endpoint = RevocationAdministration(
+        audience=audience,
+        tokens=_active_tokens(settings, foundation, clients),
+        revocations=foundation.revocations,
+    )
+    return partial(answer_administration_request, endpoint=endpoint, clock=foundation.clock, emit=foundation.emit)
+
+
+def _active_tokens(settings: Settings, foundation: Foundation, clients: ClientDirectory) -> ActiveTokens:
+    reader = TokenReader(
+        issuer=settings.issuer,
+        signing_keys=foundation.signing_keys,
+        opaque_tokens=foundation.storage.opaque_tokens,
+    )
+    return ActiveTokens(reader=reader, revocations=foundation.revocations, clients=clients)

@@ -47,7 +47,9 @@ def make_listeners(settings: Settings, applications: Mapping[str, ASGIApplicatio
     if listeners.public is not None:
         found.append(_open_listener("public", listeners.public.bind, applications))
     if listeners.admin_bind is not None:
-        found.append(_open_listener("admin", listeners.admin_bind, applications))
+        asks = listeners.admin_resource is not None  # whose tokens are bound to a certificate
+        bind, app = listeners.admin_bind, applications["admin"]
+        found.append(Listener(name="admin", bind=bind, app=app, request_certificate=asks))
     return found
 
 

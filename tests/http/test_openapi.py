@@ -21,6 +21,7 @@ from schemathesis.specs.openapi.checks import (
 from mtls_as.http import operations
 from mtls_as.http.operation import Operation
 from mtls_as.rfc.rfc7591_client_metadata import GENERAL_METHODS
+from mtls_as.server.endpoints.administration import REVOCATIONS_SCOPE
 from mtls_as.server.registration_policy import RegistrationPolicy
 from mtls_as.server.registrations import InitialAccessToken, make_token
 from tests.authority import Authority, Identity, dns
@@ -46,8 +47,12 @@ def identity(authority: Authority) -> Identity:
 def everything(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server with all that can be switched on."""
     deployment = Deployment(
-        tmp_path_factory.mktemp("everything"), public="https://localhost:9444/documents", admin=True
+        tmp_path_factory.mktemp("everything"),
+        public="https://localhost:9444/documents",
+        admin=True,
+        admin_resource="https://admin.example",
     )
+    deployment.resource("https://admin.example", REVOCATIONS_SCOPE)
     deployment.trust("default", authority).client("c1", tls_client_auth_san_dns="c1.example")
     deployment.sections.append(
         '[[resources]]\nidentifier = "https://files.example"\nscopes = ["files:read"]\nintrospection_clients = ["c1"]'
