@@ -111,7 +111,10 @@ class Node:
     async def follow_bundles(self) -> None:
         """Keep the SPIFFE bundles of the generation in force current, until cancelled."""
         while True:
-            await self.generation.federation.refresh()
+            try:
+                await self.generation.federation.refresh()
+            except Exception:  # noqa: BLE001 # the next time may go well, and bundles must be followed
+                _diagnostics.exception("the SPIFFE bundles could not be followed: an unforeseen error")
             await asyncio.sleep(POLL_SECONDS)
 
 

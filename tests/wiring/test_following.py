@@ -9,6 +9,7 @@ import pytest
 
 from mtls_as.server.clients import ClientSource, parse_client
 from mtls_as.server.signing_keys import generate_signing_key
+from mtls_as.server.spiffe_federation import Federation
 from mtls_as.storage import EncryptionKey, EncryptionKeyError, open_storage
 from mtls_as.wiring import Node, open_node, read_settings
 from tests.authority import Authority
@@ -90,6 +91,30 @@ async def test_following_goes_on_after_an_unforeseen_error(
             async with asyncio.timeout(10):
                 while await is_enabled(node):  # noqa: ASYNC110 # what is waited for tells nobody
                     await asyncio.sleep(0.05)
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+
+async def test_bundles_are_followed_after_an_unforeseen_error(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else an authority that a bundle no longer holds would be trusted until a restart."""
+    settings, _ = read_settings(deployment.path)
+    called, again = list[bool](), asyncio.Event()
+
+    async def fail_once(_federation: Federation) -> None:
+        called.append(True)
+        if len(called) == 1:
+            raise RuntimeError("unforeseen")
+        again.set()
+
+    monkeypatch.setattr(Federation, "refresh", fail_once)
+    async with open_node(settings, emit=lambda _event: None) as node:
+        following = asyncio.create_task(node.follow_bundles())
+        try:
+            async with asyncio.timeout(10):
+                await again.wait()
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
