@@ -1,10 +1,7 @@
 """Storages for the contract suite: every adapter is one parameter of `url`, and passes the same tests."""
 
 import contextlib
-import os
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -55,20 +52,3 @@ async def opened(
         yield storage
     finally:
         await storage.close()
-
-
-@pytest.fixture
-def unprivileged_folder() -> Iterator[Path]:
-    """A folder of its own; the test runs as a user for whom file modes hold, which they do not for root."""
-    folder = Path(tempfile.mkdtemp())
-    is_root = os.geteuid() == 0
-    if is_root:
-        os.chown(folder, 65534, 65534)
-        os.seteuid(65534)
-    try:
-        yield folder
-    finally:
-        if is_root:
-            os.seteuid(0)
-        folder.chmod(0o700)
-        shutil.rmtree(folder)

@@ -1,6 +1,5 @@
 """The server's certificate and key: each way of being wrong is named, with the file."""
 
-import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -63,11 +62,11 @@ def test_a_folder(files: tuple[Path, Path], tmp_path: Path) -> None:
     assert refused(tmp_path, files[1]) == f"{tmp_path}: cannot be read: Is a directory"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_unreadable(files: tuple[Path, Path]) -> None:
+def test_unreadable(unprivileged_folder: Path) -> None:
     """No permission."""
-    files[1].chmod(0)
-    assert refused(*files) == f"{files[1]}: cannot be read: Permission denied"
+    certificate, key = CA.issue_server("localhost").write(unprivileged_folder, "server")
+    key.chmod(0)
+    assert refused(certificate, key) == f"{key}: cannot be read: Permission denied"
 
 
 @pytest.mark.parametrize("content", ["", "junk", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])

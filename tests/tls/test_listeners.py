@@ -1,6 +1,5 @@
 """Binding: all or none, and the address is named when it cannot be."""
 
-import os
 import socket
 
 import pytest
@@ -51,9 +50,9 @@ def test_a_busy_port_is_named_and_nothing_stays_bound() -> None:
         socket.create_server(("127.0.0.1", free)).close()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may bind any port")
+@pytest.mark.usefixtures("unprivileged_folder")
 def test_a_privileged_port() -> None:
-    """Named as such."""
+    """Named as such, for a user that is not root."""
     assert "needs a privilege" in refused(listener("127.0.0.1:1"))
 
 
