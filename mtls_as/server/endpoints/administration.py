@@ -23,6 +23,8 @@ from mtls_as.server.revocations import Revocations
 REVOCATIONS_SCOPE: Final = "mtls-as:admin:revocations"
 
 _SUBJECTS: Final = ("token_id", "client_id", "certificate")
+_MAX_NAME_LENGTH: Final = 256
+"""No `jti` or `client_id` is longer: what could match nothing is not remembered on every node for a day."""
 _THUMBPRINT: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 _SECONDS: Final = re.compile(r"[0-9]{1,11}")
 
@@ -91,6 +93,8 @@ def _revocation(form: Form, *, at: float) -> Revocation:
     named = [name for name in _SUBJECTS if name in form]
     if len(named) > 1:
         raise _invalid_request(Refusal.MALFORMED_REQUEST, f"the form names {' and '.join(named)}, and must name one")
+    if any(len(form.get(name) or "") > _MAX_NAME_LENGTH for name in named):
+        raise _invalid_request(Refusal.MALFORMED_REQUEST, f"{named[0]} has more than {_MAX_NAME_LENGTH} characters")
     before = _before(form, at=at)
     if token_id := form.get("token_id"):
         return Revocation.of_token(token_id, expires_at=at + LONGEST_LIFE)
