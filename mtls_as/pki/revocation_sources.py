@@ -131,6 +131,7 @@ class ListSources:
     async def fetch(self, address: str) -> None:
         """Fetch a URL that is due. Never raises; a failure is reported, and tried again later and later."""
         url = next(url for url in self._urls if url.url == address)
+        asked_at = self._clock()  # parsing and writing take their time, in which the clock may also be set
         try:
             document = await self._fetcher.get_list(address)
             digest = hashlib.sha256(document).digest()
@@ -143,16 +144,15 @@ class ListSources:
             url.failures = min(url.failures + 1, 10)
             url.due_at = self._clock() + min(FIRST_BACK_OFF * 2 ** (url.failures - 1), MAX_BACK_OFF)
         else:
-            self._succeed(url)
+            self._succeed(url, asked_at)
         finally:
             url.is_running, url.was_attempted = False, True
 
-    def _succeed(self, url: _URL) -> None:
+    def _succeed(self, url: _URL, asked_at: float) -> None:
         url.failures = 0
-        now = self._clock()
         ends = [held.crl.next_update.timestamp() for held, _ in self._lists.all() if held.source == url.url]
-        rest = min(ends, default=now) - now
-        url.due_at = now + min(max(rest / 2, MIN_REFRESH), MAX_REFRESH)
+        rest = min(ends, default=asked_at) - asked_at
+        url.due_at = asked_at + min(max(rest / 2, MIN_REFRESH), MAX_REFRESH)
 
     def _take_document(self, url: _URL, document: bytes, lists: tuple[CRL, ...]) -> None:
         self.problems.pop(url.url, None)
