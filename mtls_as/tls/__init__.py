@@ -10,6 +10,7 @@ from mtls_as.tls.listeners import Listener, bind_listeners, format_address
 from mtls_as.tls.process import settle_memory
 from mtls_as.tls.server import PrepareCredentials, serve_listeners
 from mtls_as.tls.serving import serve
+from mtls_as.tls.systemd import inherited_sockets, notify
 from mtls_as.tls.workers import run_workers, shutdown_on_signals
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "Timeouts",
     "bind_listeners",
     "format_address",
+    "inherited_sockets",
+    "notify",
     "run_workers",
     "serve",
     "serve_listeners",

@@ -2,14 +2,15 @@
 
 import errno
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from mtls_as.tls.credentials import TLSConfigurationError
-from mtls_as.tls.unix_sockets import PREFIX, bind_unix_socket
+from mtls_as.tls.unix_sockets import PREFIX, bind_unix_socket, is_private
 
 ASGIReceive = Callable[[], Awaitable[Any]]
 ASGISend = Callable[[Any], Awaitable[None]]
@@ -44,20 +45,25 @@ class Listener:
     """Of a request: its first line and headers."""
 
 
-def bind_listeners(listeners: Sequence[Listener]) -> list[socket.socket]:
-    """Bind one listening socket for each listener, in their order; all of them, or none.
+def bind_listeners(
+    listeners: Sequence[Listener], *, inherited: Mapping[str, socket.socket] = MappingProxyType({})
+) -> list[socket.socket]:
+    """One listening socket for each listener, in their order; all of them, or none.
 
-    Clients may connect from now on, and wait until they are served.
+    That which was `inherited` under the listener's name, or else one bound here. Clients may connect from now on, and
+    wait until they are served.
 
     Raises `TLSConfigurationError` naming the address: malformed, busy, privileged, not of this machine, or without TLS
-    and not of this machine alone.
+    and not of this machine alone; or an inherited socket of which no listener has the name.
     """
     sockets: list[socket.socket] = []
     try:
+        _refuse_unknown(inherited, listeners)
         for listener in listeners:
-            sockets.append(_bind(listener))  # noqa: PERF401 - those bound before a failure must be closed
+            known = inherited.get(listener.name)
+            sockets.append(_bind(listener) if known is None else _checked(listener, known))
     except BaseException:
-        for bound in sockets:
+        for bound in (*sockets, *inherited.values()):
             bound.close()
         raise
     return sockets
@@ -92,6 +98,33 @@ def _bind(listener: Listener) -> socket.socket:
         raise TLSConfigurationError(f"{place} {_reason(error)}") from None
     bound.settimeout(0)
     return bound
+
+
+def _refuse_unknown(inherited: Mapping[str, socket.socket], listeners: Sequence[Listener]) -> None:
+    """A socket that nobody serves would take connections that nobody answers."""
+    names = [listener.name for listener in listeners]
+    for name in inherited.keys() - set(names):
+        raise TLSConfigurationError(f"there is no listener {name!r} for the inherited socket; there are {names}")
+
+
+def _checked(listener: Listener, inherited: socket.socket) -> socket.socket:
+    """The same holds for an inherited socket as for one bound here, whoever made it."""
+    place = f"listener {listener.name}: the inherited socket"
+    if inherited.family is socket.AF_UNIX:
+        if listener.tls:
+            raise TLSConfigurationError(f"{place} is a unix socket, and this listener is for TLS over TCP")
+        if not is_private(Path(inherited.getsockname())):
+            raise TLSConfigurationError(f"{place} is open to every user of this machine: set SocketMode=0660")
+        return inherited
+    if inherited.family not in {socket.AF_INET, socket.AF_INET6}:
+        raise TLSConfigurationError(f"{place} is of an unknown family")
+    inherited.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # inherited by its connections
+    if not listener.tls:
+        try:
+            _check_loopback(inherited)
+        except OSError as error:
+            raise TLSConfigurationError(f"{place} {_reason(error)}") from None
+    return inherited
 
 
 def _check_loopback(bound: socket.socket) -> None:

@@ -39,6 +39,14 @@ def bind_unix_socket(place: str, path: Path, *, group: str | None, backlog: int)
     return bound
 
 
+def is_private(path: Path) -> bool:
+    """Whether only its owner and its group may connect to the socket at this path."""
+    try:
+        return not stat.S_IMODE(path.lstat().st_mode) & stat.S_IRWXO
+    except OSError:
+        return False
+
+
 def _restrict(path: Path, group: str | None) -> None:
     path.chmod(_OWNER)
     if group is not None:

@@ -15,7 +15,16 @@ from mtls_as.observability.diagnostics import log_diagnostics
 from mtls_as.observability.event_log import EventLog
 from mtls_as.observability.metrics import shared_by_workers
 from mtls_as.server.events import RequestEvent
-from mtls_as.tls import Listener, PrepareCredentials, bind_listeners, run_workers, serve_listeners, settle_memory
+from mtls_as.tls import (
+    Listener,
+    PrepareCredentials,
+    bind_listeners,
+    inherited_sockets,
+    notify,
+    run_workers,
+    serve_listeners,
+    settle_memory,
+)
 from mtls_as.wiring.file_watch import read_settings
 from mtls_as.wiring.fixed_keys import fixed_keys, refuse_changes
 from mtls_as.wiring.node import open_node
@@ -35,7 +44,8 @@ def _emit_nothing(_event: RequestEvent) -> None:
 def serve(path: Path) -> None:
     """Serve the configuration file `path` until SIGTERM or SIGINT: check all, bind all, and only then start."""
     settings = load_settings(path)
-    sockets = bind_listeners(asyncio.run(check(settings)))
+    inherited = inherited_sockets()
+    sockets = bind_listeners(asyncio.run(check(settings)), inherited=inherited)
     has_metrics = settings.listeners.admin_bind is not None
     with shared_by_workers() if has_metrics and settings.server.workers > 1 else contextlib.nullcontext():
         run_workers(settings.server.workers, sockets, partial(_work, path, fixed_keys(settings)))
@@ -68,6 +78,7 @@ async def _serve_node(path: Path, fixed: Mapping[str, str], sockets: list[socket
         def started() -> None:
             settle_memory()
             node.announce("start")
+            notify({"READY": "1", "STATUS": f"serves {node.settings.issuer}"})
 
         try:
             await serve_listeners(
@@ -81,6 +92,8 @@ async def _serve_node(path: Path, fixed: Mapping[str, str], sockets: list[socket
                 started=started,
             )
         finally:
+            if shutdown.is_set():  # else a worker dies alone, and the service goes on
+                notify({"STOPPING": "1"})
             for task in following:
                 task.cancel()
             await asyncio.gather(*following, return_exceptions=True)
