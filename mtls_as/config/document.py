@@ -14,8 +14,8 @@ from mtls_as.config.grant_tables import (
     check_details_type,
 )
 from mtls_as.config.registration import RegistrationTable
-from mtls_as.pki.forwarded import PRESETS
-from mtls_as.pki.pins import PIN_PREFIX, PinError, Pins
+from mtls_as.forwarded import PRESETS
+from mtls_as.rfc.certificate_pins import PIN_PREFIX, PinError, Pins
 from mtls_as.rfc.member_reader import did_you_mean
 from mtls_as.rfc.rfc3986_uri import is_http_url, is_https_url
 from mtls_as.rfc.rfc5280_policies import ANY_POLICY

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from mtls_as.config.document import UNIX_PREFIX, ProxyListenerTable
-from mtls_as.pki.forwarded import Hop, ListedHop, PinnedHop, SocketHop, TrustedProxy
-from mtls_as.pki.pins import Pins
+from mtls_as.forwarded import Hop, ListedHop, PinnedHop, SocketHop, TrustedProxy
+from mtls_as.rfc.certificate_pins import Pins
 
 _NO_PROOF: Final = (
     "nothing proves that requests come from the proxy: pin its certificate in proxy_certificates, or bind a unix "

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
-from mtls_as.pki.forwarded import (
+from mtls_as.forwarded import (
     CERTIFICATE_HEADERS,
     ForwardedCertificateError,
     ForwardingFault,

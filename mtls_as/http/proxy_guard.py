@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from mtls_as.forwarded import CERTIFICATE_HEADERS, HopError, TrustedProxy
 from mtls_as.http.answers import send_answer
 from mtls_as.http.certificate import handshake_chain, hop_refusal, note_ignored_headers, peer_address
 from mtls_as.http.errors import error_answer
 from mtls_as.http.fast_lane import Application
-from mtls_as.pki.forwarded import CERTIFICATE_HEADERS, HopError, TrustedProxy
 from mtls_as.server.events import EventSink, RequestEvent
 
 

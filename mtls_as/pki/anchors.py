@@ -8,8 +8,8 @@ from typing import Final
 
 from mtls_as.pki import openssl
 from mtls_as.pki.path import PathCertificate, describe
-from mtls_as.pki.pins import PIN_PREFIX, PinError, Pins
 from mtls_as.pki.policy import PathPolicy, find_authority_problem
+from mtls_as.rfc.certificate_pins import PIN_PREFIX, PinError, Pins
 from mtls_as.rfc.rfc5280_certificate import Certificate, CertificateError, parse_pem_certificates
 
 _GLOB: Final = frozenset("*?[")

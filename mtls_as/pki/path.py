@@ -13,10 +13,10 @@ from typing import Final
 from OpenSSL import crypto
 
 from mtls_as.pki import openssl
-from mtls_as.pki.pins import Pins
 from mtls_as.pki.policy import PathPolicy, find_authority_problem, has_strong_signature
 from mtls_as.pki.presented import PresentedCertificate
 from mtls_as.pki.refused import CertificateRefused, PathError
+from mtls_as.rfc.certificate_pins import Pins
 from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc4514_dn import DistinguishedName
 from mtls_as.rfc.rfc4517_matching import canonical_name

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from mtls_as.pki.pins import Pins
 from mtls_as.pki.refused import PathError
+from mtls_as.rfc.certificate_pins import Pins
 from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc5280_certificate import Certificate
 from mtls_as.rfc.rfc5280_policies import PolicyStep, find_policy_break

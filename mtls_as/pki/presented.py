@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
-from mtls_as.rfc.rfc5280_certificate import MAX_CERTIFICATE_BYTES, Certificate, CertificateError, parse_certificate
-
-MAX_CHAIN: Final = 10
+from mtls_as.rfc.rfc5280_certificate import (
+    MAX_CERTIFICATE_BYTES,
+    MAX_CHAIN,
+    Certificate,
+    CertificateError,
+    parse_certificate,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

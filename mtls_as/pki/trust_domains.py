@@ -12,12 +12,12 @@ from typing import Self
 
 from mtls_as.pki.anchors import TrustConfigurationError, load_anchors
 from mtls_as.pki.path import Anchors, CertificateRefused, verify_path
-from mtls_as.pki.pins import PinError, Pins
 from mtls_as.pki.policy import ExtendedKeyUsage, PathPolicy
 from mtls_as.pki.presented import PresentedCertificate
 from mtls_as.pki.revocation import DomainRevocation, Revocation
 from mtls_as.pki.revocation_policy import RevocationCheck, RevocationPolicy
 from mtls_as.pki.verdicts import Verdict, VerdictCache, make_verdict
+from mtls_as.rfc.certificate_pins import PinError, Pins
 from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc5280_certificate import Certificate
 

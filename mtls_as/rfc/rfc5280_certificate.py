@@ -30,6 +30,7 @@ from mtls_as.rfc.rfc5280_signature import read_signature_algorithm
 
 __all__ = [
     "MAX_CERTIFICATE_BYTES",
+    "MAX_CHAIN",
     "Certificate",
     "CertificateError",
     "DNSName",
@@ -43,6 +44,8 @@ __all__ = [
 ]
 
 MAX_CERTIFICATE_BYTES: Final = 64 * 1024
+MAX_CHAIN: Final = 10
+"""Certificates that a client presents with its own, that one included."""
 
 _PEM_BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
 _PEM: Final = re.compile(rb"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]*)-----END CERTIFICATE-----")

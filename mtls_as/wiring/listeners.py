@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from mtls_as.config import ProxyListenerSettings, Settings
+from mtls_as.forwarded import CERTIFICATE_HEADERS, MAX_FORWARDED_BYTES
 from mtls_as.http.admin import AdminEndpoints, admin_routes
 from mtls_as.http.app import create_app
 from mtls_as.http.certificate import ForwardedCertificate, HandshakeCertificate
 from mtls_as.http.proxy_guard import ProxyGuard
 from mtls_as.http.routes import Endpoints, Route, mtls_routes, public_routes
-from mtls_as.pki.forwarded import CERTIFICATE_HEADERS, MAX_FORWARDED_BYTES
 from mtls_as.tls import Listener
 from mtls_as.tls.listeners import ASGIApplication
 

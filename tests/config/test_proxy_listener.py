@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mtls_as.config import ProxyListenerSettings
-from mtls_as.pki.forwarded import PRESETS, ListedHop, PinnedHop, SocketHop
+from mtls_as.forwarded import PRESETS, ListedHop, PinnedHop, SocketHop
 from tests.config.test_load_settings import MINIMAL, load, problems
 
 PIN = "sha256:" + "0a" * 32

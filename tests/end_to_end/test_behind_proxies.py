@@ -20,8 +20,8 @@ from mtls_as.http.certificate import HEADER_IGNORED
 from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc8705_mtls import x5t_s256
 from tests.authority import DAY, Authority, Identity, dns, name, self_signed
-from tests.pki.forwarded import vectors
-from tests.pki.forwarded.proxies import RunningProxy, Upstream, running_proxy
+from tests.forwarded import vectors
+from tests.forwarded.proxies import RunningProxy, Upstream, running_proxy
 from tests.running import Deployment, RunningServer, running, token_form
 from tests.threats.test_forwarded_certificates import jwk_of, thumbprint_of
 

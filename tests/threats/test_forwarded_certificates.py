@@ -23,7 +23,7 @@ from mtls_as.rfc.rfc7517_jwk import public_jwk
 from mtls_as.rfc.rfc8705_mtls import x5t_s256
 from mtls_as.server.events import ReloadOutcome
 from tests.authority import DAY, HOUR, Authority, Identity, dns, name, self_signed
-from tests.pki.forwarded.vectors import (
+from tests.forwarded.vectors import (
     PROXIES,
     Headers,
     Proxy,

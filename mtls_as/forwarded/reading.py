@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from mtls_as.pki.forwarded.fault import ForwardedCertificateError, ForwardingFault
-from mtls_as.pki.forwarded.preset import Preset
-from mtls_as.pki.forwarded.presets import PRESETS
+from mtls_as.forwarded.fault import ForwardedCertificateError, ForwardingFault
+from mtls_as.forwarded.preset import Preset
+from mtls_as.forwarded.presets import PRESETS
 
 
 def read_forwarded(

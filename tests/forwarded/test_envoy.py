@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtls_as.pki.forwarded import ForwardedCertificateError, ForwardingFault, read_forwarded
+from mtls_as.forwarded import ForwardedCertificateError, ForwardingFault, read_forwarded
 from tests.authority import Authority, uri
-from tests.pki.forwarded.vectors import lonely, pem, short_chain, victim, with_every_character, xfcc, xfcc_text
+from tests.forwarded.vectors import lonely, pem, short_chain, victim, with_every_character, xfcc, xfcc_text
 
 DIGEST = hashlib.sha256(lonely().der).hexdigest()
 CERT = xfcc_text(pem(lonely().der))

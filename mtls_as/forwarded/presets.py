@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from mtls_as.pki.forwarded import apache, aws_alb, envoy, haproxy, nginx, rfc9440, traefik
-from mtls_as.pki.forwarded.preset import Preset
+from mtls_as.forwarded import apache, aws_alb, envoy, haproxy, nginx, rfc9440, traefik
+from mtls_as.forwarded.preset import Preset
 
 PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
     {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from mtls_as.pki.pins import Pins
+from mtls_as.rfc.certificate_pins import Pins
 from mtls_as.rfc.rfc5280_certificate import Certificate, CertificateError, parse_certificate
 
 

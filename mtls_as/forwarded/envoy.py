@@ -23,9 +23,9 @@ from collections.abc import Iterator, Mapping
 from hmac import compare_digest
 from typing import Final
 
-from mtls_as.pki.forwarded.encodings import from_percent_encoded_pem, single
-from mtls_as.pki.forwarded.fault import ForwardedCertificateError, ForwardingFault
-from mtls_as.pki.forwarded.preset import Preset
+from mtls_as.forwarded.encodings import from_percent_encoded_pem, single
+from mtls_as.forwarded.fault import ForwardedCertificateError, ForwardingFault
+from mtls_as.forwarded.preset import Preset
 
 _PAIR: Final = re.compile(
     rb"(?P<key>[A-Za-z][A-Za-z0-9_-]*+)="

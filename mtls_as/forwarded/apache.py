@@ -7,8 +7,8 @@ header has them one after the other, with a space between.
 
 from typing import Final
 
-from mtls_as.pki.forwarded.encodings import BEGIN, END, pem_certificates, single
-from mtls_as.pki.forwarded.preset import Preset, with_chain
+from mtls_as.forwarded.encodings import BEGIN, END, pem_certificates, single
+from mtls_as.forwarded.preset import Preset, with_chain
 
 _UNSET: Final = b"(null)"
 

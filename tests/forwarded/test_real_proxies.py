@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mtls_as.pki.forwarded import read_forwarded
+from mtls_as.forwarded import read_forwarded
 from tests.authority import DAY, Authority, self_signed
-from tests.pki.forwarded import vectors
-from tests.pki.forwarded.proxies import RunningProxy, echoing_proxy
-from tests.pki.forwarded.vectors import lonely, long_chain, pem, short_chain, victim
+from tests.forwarded import vectors
+from tests.forwarded.proxies import RunningProxy, echoing_proxy
+from tests.forwarded.vectors import lonely, long_chain, pem, short_chain, victim
 
 
 @dataclass(frozen=True)

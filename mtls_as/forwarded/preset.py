@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mtls_as.pki.forwarded.fault import ForwardedCertificateError, ForwardingFault
-from mtls_as.pki.presented import MAX_CHAIN
+from mtls_as.forwarded.fault import ForwardedCertificateError, ForwardingFault
+from mtls_as.rfc.rfc5280_certificate import MAX_CHAIN
 from mtls_as.rfc.x690_der import SEQUENCE, DERError, read_element
 
 MAX_FORWARDED_BYTES: Final = 64 * 1024

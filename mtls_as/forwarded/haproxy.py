@@ -7,9 +7,9 @@ header. It is empty on a resumed session.
 
 from typing import Final
 
-from mtls_as.pki.forwarded.encodings import from_base64
-from mtls_as.pki.forwarded.fault import ForwardedCertificateError, ForwardingFault
-from mtls_as.pki.forwarded.preset import Preset, with_chain
+from mtls_as.forwarded.encodings import from_base64
+from mtls_as.forwarded.fault import ForwardedCertificateError, ForwardingFault
+from mtls_as.forwarded.preset import Preset, with_chain
 from mtls_as.rfc.x690_der import DERError, read_elements
 
 

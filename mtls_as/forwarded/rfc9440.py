@@ -6,8 +6,8 @@ condition. So an empty byte sequence is no certificate, as an absent field is.
 
 from typing import Final
 
-from mtls_as.pki.forwarded.fault import ForwardedCertificateError, ForwardingFault
-from mtls_as.pki.forwarded.preset import Preset, with_chain
+from mtls_as.forwarded.fault import ForwardedCertificateError, ForwardingFault
+from mtls_as.forwarded.preset import Preset, with_chain
 from mtls_as.rfc.rfc9440_client_cert import (
     CLIENT_CERT,
     CLIENT_CERT_CHAIN,

@@ -7,8 +7,8 @@ base64 has no percent sign. Traefik removes a header of this name that a client 
 
 from typing import Final
 
-from mtls_as.pki.forwarded.encodings import from_base64, from_percent_encoding
-from mtls_as.pki.forwarded.preset import Preset
+from mtls_as.forwarded.encodings import from_base64, from_percent_encoding
+from mtls_as.forwarded.preset import Preset
 
 
 def _decode(value: bytes, _chain: bytes) -> tuple[bytes, ...]:

@@ -9,8 +9,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from mtls_as.pki.pins import PinError, Pins
 from mtls_as.pki.trust_domains import TrustConfigurationError, TrustDomains, TrustDomainSettings
+from mtls_as.rfc.certificate_pins import PinError, Pins
 from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc5280_certificate import parse_certificate
 from tests.authority import DAY, Authority, Identity, dns, forge, new_key, self_signed

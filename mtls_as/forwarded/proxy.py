@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from mtls_as.pki.forwarded.hop import Hop
-from mtls_as.pki.forwarded.presets import PRESETS
-from mtls_as.pki.forwarded.reading import read_forwarded
+from mtls_as.forwarded.hop import Hop
+from mtls_as.forwarded.presets import PRESETS
+from mtls_as.forwarded.reading import read_forwarded
 
 Headers = Sequence[tuple[bytes, bytes]]
 

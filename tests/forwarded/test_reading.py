@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mtls_as.pki.forwarded import (
+from mtls_as.forwarded import (
     MAX_FORWARDED_BYTES,
     PRESETS,
     ForwardedCertificateError,
@@ -17,7 +17,7 @@ from mtls_as.pki.forwarded import (
 )
 from mtls_as.pki.presented import present
 from tests.authority import Identity
-from tests.pki.forwarded.vectors import (
+from tests.forwarded.vectors import (
     PROXIES,
     Proxy,
     body,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from mtls_as.pki.forwarded.fault import ForwardedCertificateError, ForwardingFault
+from mtls_as.forwarded.fault import ForwardedCertificateError, ForwardingFault
 from mtls_as.rfc.rfc4648_base64url import Base64URLError, decode_base64
 
 BEGIN: Final = b"-----BEGIN CERTIFICATE-----"

@@ -8,8 +8,8 @@ happens to the header of the mode that is not on, if a client sends it, is docum
 
 from typing import Final
 
-from mtls_as.pki.forwarded.encodings import from_percent_encoded_pem
-from mtls_as.pki.forwarded.preset import Preset
+from mtls_as.forwarded.encodings import from_percent_encoded_pem
+from mtls_as.forwarded.preset import Preset
 
 
 def _decode(value: bytes, _chain: bytes) -> tuple[bytes, ...]:

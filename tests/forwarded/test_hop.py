@@ -6,10 +6,10 @@ from ipaddress import ip_address
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from mtls_as.pki.forwarded import Hop, HopError, ListedHop, PinnedHop, SocketHop, TrustedProxy
-from mtls_as.pki.pins import Pins
+from mtls_as.forwarded import Hop, HopError, ListedHop, PinnedHop, SocketHop, TrustedProxy
+from mtls_as.rfc.certificate_pins import Pins
 from tests.authority import Identity, self_signed
-from tests.pki.forwarded.vectors import lonely, rfc9440
+from tests.forwarded.vectors import lonely, rfc9440
 
 PROXY = self_signed("proxy")
 OTHER = self_signed("other")

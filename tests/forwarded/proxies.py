@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.authority import Authority, Identity
 from tests.programs import require_program
 
-SNIPPETS = Path(__file__).parents[3] / "docs" / "proxies"
+SNIPPETS = Path(__file__).parents[2] / "docs" / "proxies"
 START_SECONDS = 10.0
 
 Headers = list[tuple[bytes, bytes]]

@@ -7,8 +7,8 @@ variable is empty, and `proxy_set_header` with an empty value removes the header
 
 from typing import Final
 
-from mtls_as.pki.forwarded.encodings import from_percent_encoded_pem, single
-from mtls_as.pki.forwarded.preset import Preset
+from mtls_as.forwarded.encodings import from_percent_encoded_pem, single
+from mtls_as.forwarded.preset import Preset
 
 
 def _decode(value: bytes, _chain: bytes) -> tuple[bytes, ...]:

@@ -5,12 +5,12 @@ Pure parsing. That the header comes from the proxy and not from the client is pr
 (`mtls_as.pki.presented`, `trust_domains`).
 """
 
-from mtls_as.pki.forwarded.fault import ForwardedCertificateError, ForwardingFault
-from mtls_as.pki.forwarded.hop import Hop, HopError, ListedHop, PinnedHop, SocketHop
-from mtls_as.pki.forwarded.preset import MAX_FORWARDED_BYTES, Preset
-from mtls_as.pki.forwarded.presets import PRESETS
-from mtls_as.pki.forwarded.proxy import CERTIFICATE_HEADERS, TrustedProxy
-from mtls_as.pki.forwarded.reading import read_forwarded
+from mtls_as.forwarded.fault import ForwardedCertificateError, ForwardingFault
+from mtls_as.forwarded.hop import Hop, HopError, ListedHop, PinnedHop, SocketHop
+from mtls_as.forwarded.preset import MAX_FORWARDED_BYTES, Preset
+from mtls_as.forwarded.presets import PRESETS
+from mtls_as.forwarded.proxy import CERTIFICATE_HEADERS, TrustedProxy
+from mtls_as.forwarded.reading import read_forwarded
 
 __all__ = [
     "CERTIFICATE_HEADERS",
