@@ -11,6 +11,10 @@ from typing import Any
 
 import pytest
 
+from tests.postgresql import postgresql
+
+__all__ = ["postgresql"]  # a fixture for every folder of tests
+
 _connect = socket.socket.connect
 
 

@@ -26,6 +26,10 @@ def test_the_server() -> None:
     assert reasons("`mtls-as[server]`") == names(PROJECT["project"]["optional-dependencies"]["server"])
 
 
+def test_postgresql() -> None:
+    assert reasons("`mtls-as[postgresql]`") == names(PROJECT["project"]["optional-dependencies"]["postgresql"])
+
+
 def test_pkcs11() -> None:
     assert reasons("`mtls-as[pkcs11]`") == names(PROJECT["project"]["optional-dependencies"]["pkcs11"])
 
