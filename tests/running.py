@@ -40,6 +40,8 @@ class Deployment:
     public: str | None = None
     """The URL of the public listener, if there is to be one; its port is another one all the same."""
     admin: bool = False
+    admin_options: str = ""
+    """Further lines of `[listeners.admin]`."""
     admin_resource: str | None = None
     """The resource of the administration, if there is to be one; its scope is declared with it."""
     proxy: str | None = None
@@ -95,7 +97,7 @@ class Deployment:
     def configure(self) -> None:
         """Write `config.toml` alone, as for a server that runs."""
         public = f'[listeners.public]\nbind = "127.0.0.1:0"\nurl = "{self.public}"\n' if self.public else ""
-        admin = '[listeners.admin]\nbind = "127.0.0.1:0"\n' if self.admin else ""
+        admin = f'[listeners.admin]\nbind = "127.0.0.1:0"\n{self.admin_options}\n' if self.admin else ""
         admin += f'resource = "{self.admin_resource}"\n' if self.admin_resource else ""
         proxy = f"[listeners.proxy]\n{self.proxy}\n" if self.proxy else ""
         head = f"""issuer = "{self.issuer}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from mtls_as.config.admin_listener import find_admin_listener_conflicts
 from mtls_as.config.document import ListenersTable, check_base_url, listener_urls
 from mtls_as.config.grants import find_grant_conflicts
 from mtls_as.config.keys import find_key_conflicts
@@ -186,6 +187,9 @@ def _find_listener_conflicts(table: Mapping[str, object]) -> Iterator[Problem]:
     if listeners.proxy is not None:
         for key, message in find_proxy_conflicts(listeners.proxy):
             yield Problem(join("listeners.proxy", key) if key else "listeners.proxy", message)
+    if listeners.admin is not None:
+        for key, message in find_admin_listener_conflicts(listeners.admin):
+            yield Problem(join("listeners.admin", key), message)
 
 
 def _find_repeated_binds(listeners: ListenersTable) -> Iterator[Problem]:

@@ -54,21 +54,13 @@ def check_bind(text: str) -> str | None:
     return None
 
 
-def check_loopback_bind(text: str) -> str | None:
-    """The address of the admin listener."""
-    problem = check_bind(text)
-    if problem:
-        return problem
+def check_network(text: str) -> str | None:
+    """Addresses that requests may come from."""
     try:
-        is_loopback = ipaddress.ip_address(text.rpartition(":")[0].strip("[]")).is_loopback
+        ipaddress.ip_network(text)
     except ValueError:
-        is_loopback = False
-    if is_loopback:
-        return None
-    return (
-        "must be a loopback address, such as 127.0.0.1:9443: this listener asks nobody who they are; "
-        "for other machines, put a proxy that does in front of it"
-    )
+        return "must be an address, or a network such as 10.0.0.0/8, without bits beyond its prefix"
+    return None
 
 
 def check_proxy_bind(text: str) -> str | None:
@@ -208,7 +200,6 @@ def check_client_id(text: str) -> str | None:
 
 BaseURL = Annotated[str, check_base_url]
 Bind = Annotated[str, check_bind]
-LoopbackBind = Annotated[str, check_loopback_bind]
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
 TokenFormat = Literal["jwt", "opaque"]
 Algorithm = Literal["ES256", "PS256", "EdDSA", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87"]
@@ -229,7 +220,8 @@ class ListenerTable(_Table, frozen=True):
 
 
 class AdminListenerTable(_Table, frozen=True):
-    bind: LoopbackBind
+    bind: Annotated[str, check_bind]
+    networks: Annotated[list[Annotated[str, check_network]], Meta(min_length=1)] | None = None
     resource: Annotated[str, check_not_empty] | None = None
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from mtls_as.config.admin_listener import Network, admin_networks
 from mtls_as.config.conflicts import KnownNames, find_client_conflicts, find_conflicts
 from mtls_as.config.document import (
     SQLITE_PREFIX,
@@ -50,7 +51,8 @@ class ListenersSettings:
     proxy: ProxyListenerSettings | None
     """The listener for a proxy that ends TLS and forwards its clients' certificates."""
     admin_bind: str | None
-    """A loopback address."""
+    admin_networks: tuple[Network, ...]
+    """Where the requests of the admin listener may come from."""
     admin_resource: str | None
     """The resource that tokens for administration are for; None switches it off."""
 
@@ -220,6 +222,7 @@ def _listeners(document: Document, folder: Path) -> ListenersSettings:
         public=None if public is None else ListenerSettings(bind=public.bind, url=public_url),
         proxy=None if proxy is None else proxy_listener(proxy, folder),
         admin_bind=None if admin is None else admin.bind,
+        admin_networks=() if admin is None else admin_networks(admin),
         admin_resource=None if admin is None else admin.resource,
     )
 

@@ -8,6 +8,7 @@ from mtls_as.forwarded import CERTIFICATE_HEADERS, MAX_FORWARDED_BYTES
 from mtls_as.http.admin import AdminEndpoints, admin_routes
 from mtls_as.http.app import create_app
 from mtls_as.http.certificate import ForwardedCertificate, HandshakeCertificate
+from mtls_as.http.network_guard import NetworkGuard
 from mtls_as.http.proxy_guard import ProxyGuard
 from mtls_as.http.routes import Endpoints, Route, mtls_routes, public_routes
 from mtls_as.tls import Listener
@@ -34,7 +35,8 @@ def make_applications(settings: Settings, endpoints: Endpoints, admin: AdminEndp
         applications["public"] = app(public_routes(endpoints))
     if listeners.admin_bind is not None:
         routes = admin_routes(admin, url=f"https://{listeners.admin_bind}")
-        applications["admin"] = create_app(routes, emit=endpoints.emit, fast_lane=False)
+        administration = create_app(routes, emit=endpoints.emit, fast_lane=False)
+        applications["admin"] = NetworkGuard(administration, listeners.admin_networks)
     return applications
 
 

@@ -254,6 +254,18 @@ def test_the_admin_listener_is_for_this_machine_alone(tmp_path: Path) -> None:
         assert "must be a loopback address" in found["listeners.admin.bind"]
 
 
+def test_the_admin_listener_is_for_the_networks_that_are_named(tmp_path: Path) -> None:
+    """Kubernetes and Prometheus ask from elsewhere; whoever opens the listener to them says who they are."""
+    lines = 'bind = "0.0.0.0:9443"\nnetworks = ["10.0.0.0/8", "2001:db8::/32", "192.0.2.7"]'
+    networks = load(tmp_path, with_key("[listeners.admin]", lines)).listeners.admin_networks
+    assert [str(network) for network in networks] == ["10.0.0.0/8", "2001:db8::/32", "192.0.2.7/32"]
+    for text in ("10.0.0.1/8", "cluster", "", "10.0.0.0/33", "0"):
+        found = problems(tmp_path, with_key("[listeners.admin]", f'bind = "0.0.0.0:9443"\nnetworks = ["{text}"]'))
+        assert "must be an address, or a network such as 10.0.0.0/8" in found["listeners.admin.networks[0]"]
+    found = problems(tmp_path, with_key("[listeners.admin]", 'bind = "0.0.0.0:9443"\nnetworks = []'))
+    assert "listeners.admin.networks" in found
+
+
 def test_two_listeners_need_two_addresses(tmp_path: Path) -> None:
     """The admin listener's routes are on no other."""
     found = problems(tmp_path, with_key("[listeners.admin]", 'bind = "127.0.0.1:8443"'))
