@@ -28,7 +28,7 @@ class ClientRepository:
     async def add(self, client: Client) -> None:
         """Store a new client, with its secrets. Raises `ClientExists`."""
         try:
-            async with self._transactions.write() as connection:
+            async with self._transactions.write(client_id=client.client_id) as connection:
                 await insert_client(connection, client, at=self._clock())
         except IntegrityError:
             raise ClientExists(f'a client "{client.client_id}" is stored already') from None
@@ -54,7 +54,7 @@ class ClientRepository:
 
         Its secrets stay, unless it is to have none: they must not come to life again with a later registration.
         """
-        async with self._transactions.write() as connection:
+        async with self._transactions.write(client_id=client.client_id) as connection:
             await replace_client(connection, client, at=self._clock())
 
     async def add_secret(self, client_id: str, new: StoredSecret, *, at: float, overlap: float) -> Client:
@@ -63,7 +63,7 @@ class ClientRepository:
         One transaction: two rotations at the same time happen one after the other. Raises `ClientNotFound`, and
         `ClientHasNoSecrets` for a client that authenticates otherwise.
         """
-        async with self._transactions.write() as connection:
+        async with self._transactions.write(client_id=client_id) as connection:
             found = await _select(connection, select(clients).where(clients.c.client_id == client_id))
             _require_one(len(found), client_id)
             if not isinstance(found[0].metadata.authentication, ClientSecret):
@@ -76,13 +76,13 @@ class ClientRepository:
 
     async def set_enabled(self, client_id: str, enabled: bool) -> None:  # noqa: FBT001 - the value to set
         """Let a client in, or keep it out. Raises `ClientNotFound`."""
-        async with self._transactions.write() as connection:
+        async with self._transactions.write(client_id=client_id) as connection:
             await self._update(connection, client_id, {"enabled": enabled})
 
     async def delete(self, client_id: str) -> None:
         """Forget a client, and end its tokens: a later client of its name is another. Raises `ClientNotFound`."""
         ended = Revocation.of_client(client_id, before=self._clock())
-        async with self._transactions.write() as connection:
+        async with self._transactions.write(client_id=client_id) as connection:
             result = await connection.execute(delete(clients).where(clients.c.client_id == client_id))
             _require_one(result.rowcount, client_id)
             await add_revocation(connection, ended)

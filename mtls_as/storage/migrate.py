@@ -1,4 +1,9 @@
-"""The version of a database's schema: what it is, whether it is this program's, and how it gets there."""
+"""The version of a database's schema: what it is, whether this program may use it, and how it gets there.
+
+A migration says in `oldest_program` which programs may go on with the schema that it makes: those whose own schema is
+that one or a later one. It is written into the database, since older programs do not know the migration. A migration
+that says nothing shuts all older programs out.
+"""
 
 import contextlib
 import logging
@@ -10,10 +15,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, select, update
 
 from mtls_as.storage.engine import Database
 from mtls_as.storage.errors import DatabaseUnavailable
+from mtls_as.storage.schema import compatibility
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _VERSION_TABLE: Final = "alembic_version"
@@ -32,6 +38,7 @@ def upgrade(url: str, revision: str = "head") -> None:
         if found is None and set(inspect(connection).get_table_names()) - {_VERSION_TABLE}:
             raise DatabaseUnavailable(f"{database.file}: holds the tables of another program")
         command.upgrade(_configuration(connection), revision)
+        _note_oldest_program(connection)
 
 
 def downgrade(url: str, revision: str = "base") -> None:
@@ -40,6 +47,7 @@ def downgrade(url: str, revision: str = "base") -> None:
     with _transaction(database, writes=True) as connection:
         _refuse_newer(database, _version(connection))
         command.downgrade(_configuration(connection), revision)
+        _note_oldest_program(connection)
 
 
 def current(url: str) -> str | None:
@@ -49,9 +57,14 @@ def current(url: str) -> str | None:
 
 
 def require_current_schema(database: Database) -> None:
-    """Raises `DatabaseUnavailable`, with the command to run, unless the database has the schema of this program."""
+    """Raises `DatabaseUnavailable`, with the command to run, unless this program may use the database's schema.
+
+    It is the program's own, or a newer one that lets it.
+    """
     with _transaction(database, writes=False) as connection:
         found = _version(connection)
+        if found is not None and not _is_known(found) and _is_known(_oldest_program(connection)):
+            return
     _refuse_newer(database, found)
     needed = _scripts().get_current_head()
     if found is None:
@@ -77,9 +90,27 @@ def _version(connection: Connection) -> str | None:
 
 
 def _refuse_newer(database: Database, found: str | None) -> None:
-    if found is not None and found not in {script.revision for script in _scripts().walk_revisions()}:
+    if found is not None and not _is_known(found):
         message = f"has schema {found}, which this program does not know: a newer one made it"
         raise DatabaseUnavailable(f"{database.file}: {message}")
+
+
+def _is_known(version: str | None) -> bool:
+    """Whether it is the version of this program's schema, or of an older one."""
+    return version in {script.revision for script in _scripts().walk_revisions()}
+
+
+def _oldest_program(connection: Connection) -> str | None:
+    if not inspect(connection).has_table(compatibility.name):
+        return None
+    return connection.scalar(select(compatibility.c.oldest_program))
+
+
+def _note_oldest_program(connection: Connection) -> None:
+    version = _version(connection)
+    if version is not None and inspect(connection).has_table(compatibility.name):
+        oldest = getattr(_scripts().get_revision(version).module, "oldest_program", version)
+        connection.execute(update(compatibility).values(oldest_program=oldest))
 
 
 def _scripts() -> ScriptDirectory:

@@ -69,7 +69,7 @@ class RegistrationRepository:
         The writers of the database take turns, so of two registrations with a token's last use one succeeds. Raises
         `RegistrationImpossible`.
         """
-        async with self._transactions.write() as connection:
+        async with self._transactions.write(client_id=registration.client.client_id) as connection:
             if initial_access_token is not None:
                 await _use(connection, initial_access_token, at)
             else:
@@ -110,7 +110,7 @@ class RegistrationRepository:
         Whether it is enabled stays as it is now: the operator may have disabled it in this moment.
         """
         client_id = registration.client.client_id
-        async with self._transactions.write() as connection:
+        async with self._transactions.write(client_id=client_id) as connection:
             enabled = await connection.scalar(select(clients.c.enabled).where(clients.c.client_id == client_id))
             if not enabled:
                 raise RegistrationImpossible(Refusal.REGISTRATION_TOKEN_INVALID, _GONE)
@@ -123,7 +123,7 @@ class RegistrationRepository:
 
     async def delete(self, client_id: str) -> None:
         """Forget the client, and by the foreign key its registration. Raises `RegistrationImpossible`."""
-        async with self._transactions.write() as connection:
+        async with self._transactions.write(client_id=client_id) as connection:
             result = await connection.execute(delete(clients).where(clients.c.client_id == client_id))
             if result.rowcount != 1:
                 raise RegistrationImpossible(Refusal.REGISTRATION_TOKEN_INVALID, _GONE)

@@ -17,7 +17,7 @@ class RevocationRepository:
 
     async def add(self, revocation: Revocation) -> None:
         """Store it; what is stored for the same tokens already stays true."""
-        async with self._transactions.write() as connection:
+        async with self._transactions.write(client_id=None) as connection:
             await add_revocation(connection, revocation)
 
     async def since(self, revision: int) -> tuple[int, tuple[Revocation, ...]]:

@@ -138,3 +138,18 @@ revision: Final = Table(
     Column("value", Integer, nullable=False),  # how many times anything was written
     CheckConstraint("id = 1", name="one_row"),
 )
+
+changes: Final = Table(
+    "changes",
+    metadata,
+    Column("revision", Integer, primary_key=True, autoincrement=False),  # that the change made
+    Column("client_id", String(256), nullable=True),  # whose registration it changed, if anybody's
+)
+
+compatibility: Final = Table(
+    "compatibility",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("oldest_program", String(32), nullable=False),  # the schema of the oldest program that may use this one
+    CheckConstraint("id = 1", name="one_row"),
+)

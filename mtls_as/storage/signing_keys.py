@@ -30,14 +30,14 @@ class SigningKeyRepository:
     async def add(self, key: SigningKey) -> None:
         """Store a new key. Raises `StorageError` if its `kid` is stored already."""
         try:
-            async with self._transactions.write() as connection:
+            async with self._transactions.write(client_id=None) as connection:
                 await self._insert(connection, key)
         except IntegrityError:
             raise StorageError(f"a signing key {key.kid} is stored already") from None
 
     async def update(self, key: SigningKey) -> None:
         """Store other times of a key. Raises `StorageError` if there is no such key."""
-        async with self._transactions.write() as connection:
+        async with self._transactions.write(client_id=None) as connection:
             await _update_times(connection, key)
 
     async def rotate(
@@ -83,7 +83,7 @@ class SigningKeyRepository:
     @contextlib.asynccontextmanager
     async def _write_keys(self) -> AsyncIterator[AsyncConnection]:
         try:
-            async with self._transactions.write() as connection:
+            async with self._transactions.write(client_id=None) as connection:
                 yield connection
         except IntegrityError:
             raise StorageError("this signing key is stored already") from None

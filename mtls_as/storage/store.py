@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from mtls_as.storage.changes import Changes, changes_since
 from mtls_as.storage.clients import ClientRepository
 from mtls_as.storage.encryption import EncryptionKey
 from mtls_as.storage.engine import BUSY_TIMEOUT, Database
@@ -31,6 +32,10 @@ class Storage:
     async def revision(self) -> int:
         """A number that grows with every change, by whichever process. Raises `DatabaseUnavailable`."""
         return await self._transactions.revision()
+
+    async def changes(self, since: int) -> Changes:
+        """What has changed since a revision, by whichever process. Raises `DatabaseUnavailable`."""
+        return await changes_since(self._transactions, since)
 
     async def close(self) -> None:
         """Close every connection."""

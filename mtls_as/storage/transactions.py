@@ -2,13 +2,17 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import String, delete, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mtls_as.storage.engine import Database
 from mtls_as.storage.errors import DatabaseUnavailable
-from mtls_as.storage.schema import revision
+from mtls_as.storage.schema import changes, revision
+
+KEPT_CHANGES: Final = 10_000
+"""Changes of which the database tells whose they were; a node that has missed more forgets all clients."""
 
 
 class Transactions:
@@ -27,11 +31,18 @@ class Transactions:
                 yield connection
 
     @contextlib.asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
-        """All or nothing, one writer at a time, and other nodes will notice: the revision moves on."""
+    async def write(self, *, client_id: str | None) -> AsyncIterator[AsyncConnection]:
+        """All or nothing, one writer at a time, and other nodes will notice: the revision moves on.
+
+        Of all clients they forget the one that this changes: `client_id`, or None where it changes none.
+        """
         async with self.write_quietly() as connection:
             # First, so that its row's lock lets writers in one by one on every kind of database.
             await connection.execute(update(revision).values(value=revision.c.value + 1))
+            change = select(revision.c.value, literal(client_id, String(256)))
+            await connection.execute(insert(changes).from_select(["revision", "client_id"], change))
+            old = select(revision.c.value - KEPT_CHANGES).scalar_subquery()
+            await connection.execute(delete(changes).where(changes.c.revision <= old))
             yield connection
 
     @contextlib.asynccontextmanager

@@ -162,7 +162,7 @@ async def test_times_are_those_of_the_clock(storage: Storage, clock: Clock) -> N
 async def test_a_damaged_registration_lets_nobody_in(storage: Storage, registration: str) -> None:
     """It is an error of the storage that names the client."""
     await storage.clients.add(client())
-    async with storage._transactions.write() as connection:
+    async with storage._transactions.write(client_id=None) as connection:
         await connection.execute(table.update().values(registration=registration))
     with pytest.raises(StorageError, match='the stored client "reports" cannot be read') as caught:
         await storage.clients.find("reports")

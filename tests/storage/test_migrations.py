@@ -44,11 +44,12 @@ def new_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/test.db"
 
 
-def with_next_version(monkeypatch: pytest.MonkeyPatch, folder: Path, *, fail: str = "") -> None:
-    """Let the program be a newer one, with one migration more."""
+def with_next_version(monkeypatch: pytest.MonkeyPatch, folder: Path, *, fail: str = "", oldest: str = "") -> None:
+    """Let the program be a newer one, with one migration more, which lets programs from `oldest` on use its schema."""
     folder = folder / "migrations"
     shutil.copytree(migrate._MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
     text = NEXT_VERSION.replace("NEXT", NEXT).replace("HEAD", HEAD).replace("FAIL", fail)
+    text += f'\noldest_program = "{oldest}"\n' if oldest else ""
     (folder / "versions" / f"v{NEXT}_note.py").write_text(text)
     monkeypatch.setattr(migrate, "_MIGRATIONS", folder)
 
@@ -149,6 +150,39 @@ def test_a_newer_database_is_left_alone(new_url: str, tmp_path: Path, monkeypatc
         ):
             attempt()
     assert "note" in columns(new_url)
+
+
+async def test_an_older_program_uses_a_newer_schema_that_lets_it(
+    new_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a node that is started again between the migration and its own turn; it alters nothing."""
+    with_next_version(monkeypatch, tmp_path, oldest=HEAD)
+    upgrade(new_url)
+    monkeypatch.undo()
+    async with opened(new_url) as storage:
+        await storage.clients.add(client())
+        assert await storage.clients.list() == (client(),)
+    for attempt in (upgrade, downgrade):
+        with pytest.raises(DatabaseUnavailable, match="which this program does not know"):
+            attempt(new_url)
+    assert current(new_url) == NEXT
+
+
+async def test_a_migration_shuts_out_programs_before_the_oldest(
+    new_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The way back lets them in again."""
+    with_next_version(monkeypatch, tmp_path, oldest=NEXT)
+    upgrade(new_url)
+    newer = migrate._MIGRATIONS
+    monkeypatch.undo()
+    with pytest.raises(DatabaseUnavailable, match="which this program does not know"):
+        open_storage(new_url, encryption_key=KEY, clock=Clock())
+    monkeypatch.setattr(migrate, "_MIGRATIONS", newer)
+    downgrade(new_url, HEAD)
+    monkeypatch.undo()
+    async with opened(new_url) as storage:
+        assert await storage.clients.list() == ()
 
 
 def test_another_programs_database_is_left_alone(new_url: str, tmp_path: Path) -> None:

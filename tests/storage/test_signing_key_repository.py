@@ -118,7 +118,7 @@ async def test_a_private_key_moved_to_another_name_is_refused(storage: Storage) 
     keys = [generate_signing_key("EdDSA", created_at=START, activates_at=START + n) for n in range(2)]
     for key in keys:
         await storage.signing_keys.add(key)
-    async with storage._transactions.write() as connection:
+    async with storage._transactions.write(client_id=None) as connection:
         stolen = (await connection.execute(table.select().where(table.c.kid == keys[0].kid))).one()
         await connection.execute(table.update().values(encrypted_private_key=stolen.encrypted_private_key))
     with pytest.raises(EncryptionKeyError):
@@ -149,7 +149,7 @@ async def test_whoever_writes_to_the_database_alone_cannot_publish_a_key(storage
     for label in ("a", "b"):
         held = ExternalKey(uri=f"pkcs11:object={label}", public=generate_private_key("EdDSA").public_key())
         await storage.signing_keys.rotate("EdDSA", at=START, publish_ahead=0, overlap=10, private_key=held)
-    async with storage._transactions.write() as connection:
+    async with storage._transactions.write(client_id=None) as connection:
         stolen = (await connection.execute(table.select())).first()
         assert stolen is not None
         await connection.execute(table.update().values(encrypted_private_key=stolen.encrypted_private_key))

@@ -193,7 +193,7 @@ async def test_errors_hold_no_values(url: str) -> None:
     """Neither in the message nor in what a log would print of its cause."""
     async with opened(url) as storage:
         with pytest.raises(DatabaseUnavailable) as caught:
-            async with storage._transactions.write() as connection:
+            async with storage._transactions.write(client_id=None) as connection:
                 await connection.exec_driver_sql("INSERT INTO nowhere VALUES (?)", ("hunter2",))
     assert "hunter2" not in f"{caught.value} {caught.value.__cause__!r} {caught.value.__cause__}"
 

@@ -36,7 +36,7 @@ async def test_a_failed_write_leaves_nothing(storage: Storage) -> None:
     """All or nothing."""
 
     async def fail() -> None:
-        async with storage._transactions.write() as connection:
+        async with storage._transactions.write(client_id=None) as connection:
             await connection.exec_driver_sql("DELETE FROM revision")
             raise RuntimeError
 
@@ -51,7 +51,7 @@ async def test_a_cancelled_write_leaves_nothing_and_lets_others_write(url: str) 
         began = asyncio.Event()
 
         async def write() -> None:
-            async with storage._transactions.write():
+            async with storage._transactions.write(client_id=None):
                 began.set()
                 await asyncio.Event().wait()
 
