@@ -153,3 +153,30 @@ compatibility: Final = Table(
     Column("oldest_program", String(32), nullable=False),  # the schema of the oldest program that may use this one
     CheckConstraint("id = 1", name="one_row"),
 )
+
+audit_records: Final = Table(
+    "audit_records",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", Double, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("client_id", String(256), nullable=True),
+    Column("record", Text, nullable=False),  # JSON
+    Column("hash", LargeBinary, nullable=False),  # mtls_as.server.audit
+    Column("seal", LargeBinary, nullable=False),
+    Index("ix_audit_records_at", "at"),
+    Index("ix_audit_records_client_id_sequence", "client_id", "sequence"),
+)
+
+audit_ends: Final = Table(
+    "audit_ends",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("head_sequence", BigInteger, nullable=False),
+    Column("head_hash", LargeBinary, nullable=False),
+    Column("head_seal", LargeBinary, nullable=False),
+    Column("anchor_sequence", BigInteger, nullable=False),
+    Column("anchor_hash", LargeBinary, nullable=False),
+    Column("anchor_seal", LargeBinary, nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
+)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from mtls_as.storage.audit import AuditRepository
 from mtls_as.storage.changes import Changes, changes_since
 from mtls_as.storage.clients import ClientRepository
 from mtls_as.storage.encryption import EncryptionKey
@@ -28,6 +29,7 @@ class Storage:
         self.revocations = RevocationRepository(transactions)
         self.opaque_tokens = OpaqueTokenRepository(transactions)
         self.registrations = RegistrationRepository(transactions, clock)
+        self.audit = AuditRepository(transactions, encryption_key)
 
     async def revision(self) -> int:
         """A number that grows with every change, by whichever process. Raises `DatabaseUnavailable`."""

@@ -1,0 +1,223 @@
+"""The audit trail in the database. The row of its ends is locked first, so that all nodes write one chain.
+
+Nothing here moves the revision: no node keeps a record in memory.
+"""
+
+import json
+import logging
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mtls_as.server.audit import (
+    BREAK_KIND,
+    GENESIS,
+    AuditEntry,
+    AuditRecord,
+    Bounds,
+    Checkpoint,
+    Link,
+    Purpose,
+    Sealer,
+    chained,
+)
+from mtls_as.storage.encryption import EncryptionKey
+from mtls_as.storage.errors import DatabaseUnavailable
+from mtls_as.storage.schema import audit_ends as ends
+from mtls_as.storage.schema import audit_records as records
+from mtls_as.storage.transactions import Transactions
+
+_KEY_PURPOSE: Final = b"mtls-as audit trail"
+_PAGE: Final = 500
+"""Records that are read, or forgotten, at once: nobody waits long for the lock."""
+
+_diagnostics = logging.getLogger(__name__)
+
+
+class AuditRepository:
+    """The `AuditStore` of a database, and where the trail is read. Every method raises `DatabaseUnavailable`."""
+
+    def __init__(self, transactions: Transactions, key: EncryptionKey) -> None:
+        self._transactions = transactions
+        self.sealer = Sealer(key.derive(_KEY_PURPOSE))
+        self._seen = GENESIS
+
+    async def append(self, entries: Sequence[AuditEntry]) -> None:
+        """Record all of them, in their order, or none.
+
+        If the trail is found altered, that is recorded first: it goes on, and no verification succeeds any longer.
+        """
+        if not entries:
+            return
+        async with self._transactions.write_quietly() as connection:
+            head = await self._append(connection, entries)
+        self._seen = head
+
+    async def prune(self, *, ended_before: float, keep: int) -> int:
+        """Forget records before a time, and all but the last `keep`; returns how many.
+
+        The last one forgotten becomes the anchor, from which verification goes on.
+        """
+        forgotten = 0
+        while True:
+            async with self._transactions.write_quietly() as connection:
+                page = await self._prune_page(connection, ended_before, keep)
+            if not page:
+                return forgotten
+            forgotten += page
+
+    async def list(
+        self,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        client_id: str | None = None,
+        kind: str | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> tuple[AuditRecord, ...]:
+        """The newest `limit` records that fit, the newest first; `before` is the number that older pages begin below.
+
+        `since` and `until` are in seconds since the epoch.
+        """
+        statement = select(records).order_by(records.c.sequence.desc()).limit(limit)
+        if since is not None:
+            statement = statement.where(records.c.at >= since)
+        if until is not None:
+            statement = statement.where(records.c.at < until)
+        if client_id is not None:
+            statement = statement.where(records.c.client_id == client_id)
+        if kind is not None:
+            statement = statement.where(records.c.kind == kind)
+        if before is not None:
+            statement = statement.where(records.c.sequence < before)
+        async with self._transactions.read() as connection:
+            rows = (await connection.execute(statement)).all()
+        return tuple(_record(row) for row in rows)
+
+    async def bounds(self) -> Bounds:
+        """The ends of the trail, at one moment."""
+        last = select(func.max(records.c.sequence)).scalar_subquery()
+        async with self._transactions.read() as connection:
+            row = (await connection.execute(select(ends, last.label("last")))).one_or_none()
+        if row is None:
+            raise DatabaseUnavailable("the ends of the audit trail are not in the database: they were deleted")
+        return _bounds(row, row.last or 0)
+
+    async def find(self, sequence: int) -> AuditRecord | None:
+        """One record."""
+        async with self._transactions.read() as connection:
+            row = (await connection.execute(select(records).where(records.c.sequence == sequence))).one_or_none()
+        return None if row is None else _record(row)
+
+    async def records(self, *, after: int, through: int) -> AsyncIterator[AuditRecord]:
+        """The records in their order, from behind one number up to another; as many at a time as memory notices."""
+        while True:
+            wanted = select(records).where(records.c.sequence > after, records.c.sequence <= through)
+            async with self._transactions.read() as connection:
+                page = (await connection.execute(wanted.order_by(records.c.sequence).limit(_PAGE))).all()
+            for row in page:
+                yield _record(row)
+            if len(page) < _PAGE:
+                return
+            after = page[-1].sequence
+
+    async def checkpoint(self) -> Checkpoint:
+        """The head as it is now, to be kept elsewhere."""
+        head = (await self.bounds()).head
+        return Checkpoint(link=head, seal=self.sealer.seal(Purpose.CHECKPOINT, head))
+
+    async def _append(self, connection: AsyncConnection, entries: Sequence[AuditEntry]) -> Link:
+        bounds = await _locked(connection)
+        head, problem = bounds.head, self._problem(bounds)
+        if problem is not None:
+            _diagnostics.critical("the audit trail was altered: %s", problem)
+            head = Link(max(head.sequence, bounds.last, self._seen.sequence), head.hash)
+            text = json.dumps({"event": BREAK_KIND, "detail": problem})
+            entries = [AuditEntry(at=entries[0].at, kind=BREAK_KIND, text=text), *entries]
+        made = chained(head, entries, self.sealer)
+        await connection.execute(insert(records), [_columns(record) for record in made])
+        last = made[-1].link
+        seal = self.sealer.seal(Purpose.HEAD, last)
+        await connection.execute(update(ends).values(head_sequence=last.sequence, head_hash=last.hash, head_seal=seal))
+        return last
+
+    def _problem(self, bounds: Bounds) -> str | None:
+        """What is wrong with the end of the trail, as far as one look and the memory of this process tell."""
+        head = bounds.head
+        if not self.sealer.is_genuine(Purpose.HEAD, head, bounds.head_seal):
+            return "its head has no genuine seal"
+        if head.sequence < self._seen.sequence or (head.sequence == self._seen.sequence and head != self._seen):
+            return f"its head was set back behind record {self._seen.sequence}"
+        if bounds.last != head.sequence:
+            return f"its head is record {head.sequence}, and the last one there is {bounds.last}"
+        return None
+
+    async def _prune_page(self, connection: AsyncConnection, ended_before: float, keep: int) -> int:
+        bounds = await _locked(connection)
+        through = await _prunable(connection, bounds, ended_before, keep)
+        row = await connection.execute(select(records).where(records.c.sequence == through))
+        last = row.one_or_none()
+        if last is None:
+            return 0
+        record = _record(last)
+        if not self.sealer.is_genuine(Purpose.RECORD, record.link, record.seal):
+            # What was forged shall stay, to be found; that the trail grows meanwhile will be noticed.
+            _diagnostics.critical("the audit trail was altered: record %d has no genuine seal", through)
+            return 0
+        seal = self.sealer.seal(Purpose.ANCHOR, record.link)
+        await connection.execute(
+            update(ends).values(anchor_sequence=through, anchor_hash=record.link.hash, anchor_seal=seal)
+        )
+        result = await connection.execute(delete(records).where(records.c.sequence <= through))
+        return int(result.rowcount)
+
+
+async def _prunable(connection: AsyncConnection, bounds: Bounds, ended_before: float, keep: int) -> int:
+    """The last record to forget now; the last of all stays, for the head to name something that there is.
+
+    Times need not rise along the chain: nodes write when they can. Whatever stands behind a young record stays with it.
+    """
+    first_young = await connection.scalar(select(func.min(records.c.sequence)).where(records.c.at >= ended_before))
+    old = bounds.head.sequence if first_young is None else first_young - 1
+    wanted = min(max(old, bounds.head.sequence - keep), bounds.head.sequence - 1)
+    return min(wanted, bounds.anchor.sequence + _PAGE)
+
+
+async def _locked(connection: AsyncConnection) -> Bounds:
+    """The ends, with the lock that lets writers in one by one; SQLite has locked the whole database already."""
+    row = (await connection.execute(select(ends).with_for_update())).one_or_none()
+    if row is None:
+        raise DatabaseUnavailable("the ends of the audit trail are not in the database: they were deleted")
+    last = await connection.scalar(select(func.max(records.c.sequence)))
+    return _bounds(row, last or 0)
+
+
+def _bounds(row: Row[Any], last: int) -> Bounds:
+    return Bounds(
+        head=Link(row.head_sequence, row.head_hash),
+        head_seal=row.head_seal,
+        anchor=Link(row.anchor_sequence, row.anchor_hash),
+        anchor_seal=row.anchor_seal,
+        last=last,
+    )
+
+
+def _record(row: Row[Any]) -> AuditRecord:
+    entry = AuditEntry(at=row.at, kind=row.kind, client_id=row.client_id, text=row.record)
+    return AuditRecord(link=Link(row.sequence, row.hash), entry=entry, seal=row.seal)
+
+
+def _columns(record: AuditRecord) -> dict[str, object]:
+    entry = record.entry
+    return {
+        "sequence": record.link.sequence,
+        "at": entry.at,
+        "kind": entry.kind,
+        "client_id": entry.client_id,
+        "record": entry.text,
+        "hash": record.link.hash,
+        "seal": record.seal,
+    }
