@@ -10,6 +10,7 @@ from mtls_as import __version__
 from mtls_as.cli.cert import cert
 from mtls_as.cli.client import client
 from mtls_as.cli.errors import explain
+from mtls_as.cli.health import health
 from mtls_as.cli.init import init
 from mtls_as.cli.inventory import inventory
 from mtls_as.cli.keys import keys
@@ -72,5 +73,5 @@ def application() -> None:
 
 
 cert.add_command(inventory)
-for _command in (init, serve, check_config, client, cert, token, verify, keys, revoke, registration):
+for _command in (init, serve, check_config, health, client, cert, token, verify, keys, revoke, registration):
     application.add_command(_command)
