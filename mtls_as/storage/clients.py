@@ -13,11 +13,13 @@ from mtls_as.server.client_secrets import StoredSecret, rotate
 from mtls_as.server.clients import Client, ClientSource, format_client, is_client_id, parse_client
 from mtls_as.server.revocation import Revocation
 from mtls_as.storage.errors import ClientExists, ClientHasNoSecrets, ClientNotFound, DatabaseUnavailable
+from mtls_as.storage.in_time import limited
 from mtls_as.storage.revocations import add_revocation
 from mtls_as.storage.schema import client_secrets, clients
 from mtls_as.storage.transactions import Transactions
 
 
+@limited
 class ClientRepository:
     """The stored clients. Every method raises `DatabaseUnavailable`, and what it names itself."""
 

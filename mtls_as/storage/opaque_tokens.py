@@ -6,6 +6,7 @@ from typing import Final
 
 from sqlalchemy import delete, insert, select
 
+from mtls_as.storage.in_time import limited
 from mtls_as.storage.schema import opaque_tokens
 from mtls_as.storage.transactions import Transactions
 
@@ -13,6 +14,7 @@ _BATCH: Final = 5_000
 """How many are forgotten in one transaction, so that no new token waits long for it."""
 
 
+@limited
 class OpaqueTokenRepository:
     """The `OpaqueTokenStore` of a database. Every method raises `DatabaseUnavailable`.
 

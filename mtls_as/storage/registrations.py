@@ -18,12 +18,14 @@ from mtls_as.server.registrations import (
 )
 from mtls_as.storage.clients import find_client, insert_client, replace_client
 from mtls_as.storage.errors import ClientNotFound, DatabaseUnavailable
+from mtls_as.storage.in_time import limited
 from mtls_as.storage.schema import clients, initial_access_tokens, registrations
 from mtls_as.storage.transactions import Transactions
 
 _GONE = "the client is not registered any longer"
 
 
+@limited
 class RegistrationRepository:
     """The `RegistrationStore` of a database. Every method raises `DatabaseUnavailable`, and what it names itself."""
 

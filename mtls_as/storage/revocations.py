@@ -4,11 +4,13 @@ from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mtls_as.server.revocation import Revocation, RevocationKind
+from mtls_as.storage.in_time import limited
 from mtls_as.storage.schema import revision as revision_table
 from mtls_as.storage.schema import revocations
 from mtls_as.storage.transactions import Transactions
 
 
+@limited
 class RevocationRepository:
     """The `RevocationStore` of a database. Every method raises `DatabaseUnavailable`."""
 

@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Row, bindparam, case, delete, exists, func
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mtls_as.server.certificate_use import CertificateUse, SeenCertificate
+from mtls_as.storage.in_time import limited
 from mtls_as.storage.schema import seen_certificates as seen
 from mtls_as.storage.transactions import Transactions
 
@@ -14,6 +15,7 @@ _STATEMENT_ROWS: Final = 200
 """Uses for each statement, well below the number of parameters that any database takes."""
 
 
+@limited
 class SeenCertificateRepository:
     """The certificates that were used, one row for each certificate and client. All raise `DatabaseUnavailable`."""
 

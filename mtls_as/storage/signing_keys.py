@@ -11,10 +11,12 @@ from mtls_as.server.key_upkeep import OVERLAP, PUBLISH_AHEAD, KeyPlan, MadeKeys
 from mtls_as.server.signing_keys import KeyPair, SigningKey, SigningKeys, rotate
 from mtls_as.storage.encryption import EncryptionKey, decrypt_private_key, encrypt_private_key
 from mtls_as.storage.errors import StorageError
+from mtls_as.storage.in_time import limited
 from mtls_as.storage.schema import signing_keys
 from mtls_as.storage.transactions import Transactions
 
 
+@limited
 class SigningKeyRepository:
     """The stored signing keys. Every method raises `DatabaseUnavailable`, and what it names itself."""
 

@@ -33,11 +33,11 @@ class Storage:
 
     async def revision(self) -> int:
         """A number that grows with every change, by whichever process. Raises `DatabaseUnavailable`."""
-        return await self._transactions.revision()
+        return await self._transactions.limit.run(self._transactions.revision())
 
     async def changes(self, since: int) -> Changes:
         """What has changed since a revision, by whichever process. Raises `DatabaseUnavailable`."""
-        return await changes_since(self._transactions, since)
+        return await self._transactions.limit.run(changes_since(self._transactions, since))
 
     async def close(self) -> None:
         """Close every connection."""
@@ -45,12 +45,20 @@ class Storage:
 
 
 def open_storage(
-    url: str, *, encryption_key: EncryptionKey, clock: Callable[[], float], busy_timeout: float = BUSY_TIMEOUT
+    url: str,
+    *,
+    encryption_key: EncryptionKey,
+    clock: Callable[[], float],
+    busy_timeout: float = BUSY_TIMEOUT,
+    seconds: float | None = None,
 ) -> Storage:
-    """Open the database at `sqlite:///FILE`; `clock` gives seconds since the epoch, `busy_timeout` is in seconds.
+    """Open the database at `sqlite:///FILE`; `clock` gives seconds since the epoch.
+
+    `busy_timeout` is how many seconds a call waits for another process that writes, `seconds` how many it may take in
+    all; None for as many as it takes.
 
     Raises `DatabaseUnavailable` unless the database is there, answers, and has the schema of this program.
     """
     database = Database.at(url, busy_timeout=busy_timeout)
     require_current_schema(database)
-    return Storage(Transactions(database), encryption_key, clock)
+    return Storage(Transactions(database, seconds=seconds), encryption_key, clock)

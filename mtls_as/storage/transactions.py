@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mtls_as.storage.engine import Database
 from mtls_as.storage.errors import DatabaseUnavailable
+from mtls_as.storage.in_time import TimeLimit
 from mtls_as.storage.schema import changes, revision
 
 KEPT_CHANGES: Final = 10_000
@@ -18,8 +19,10 @@ KEPT_CHANGES: Final = 10_000
 class Transactions:
     """Reads and writes of one database. Everything raised is `DatabaseUnavailable` or what the block itself raised."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, seconds: float | None = None) -> None:
+        """`seconds` is what a call of a repository may take; None for as long as it takes."""
         self._database = database
+        self.limit = TimeLimit(seconds)
         self._engine = database.async_engine()
         self._writing_engine = self._engine.execution_options(writes=True)
 
@@ -62,4 +65,5 @@ class Transactions:
 
     async def close(self) -> None:
         """Close every connection."""
+        await self.limit.wait_for_the_rest()
         await self._engine.dispose()

@@ -8,6 +8,7 @@ from sqlalchemy.exc import IntegrityError
 
 from mtls_as.rfc.rfc4648_base64url import encode_base64url
 from mtls_as.storage.errors import DatabaseUnavailable
+from mtls_as.storage.in_time import limited
 from mtls_as.storage.schema import used_once
 from mtls_as.storage.transactions import Transactions
 
@@ -17,6 +18,7 @@ _BATCH: Final = 5_000
 """How many are forgotten in one transaction, so that no use waits long for it."""
 
 
+@limited
 class UsedOnceRepository:
     """The `ReplayStore` of a database. Every method raises `DatabaseUnavailable`.
 
