@@ -57,17 +57,19 @@ def challenge(
     description: str | None = None,
     scope: Iterable[str] = (),
     algorithms: Iterable[str] = (),
+    resource_metadata: str | None = None,
 ) -> str:
     """A value for `WWW-Authenticate` (RFC 6750 §3). Without a token in the request there is no `error` (§3.1).
 
-    `algorithms` are those of DPoP proofs (RFC 9449 §7.1). Raises `ValueError` for a description or scope with
-    characters that §3 does not allow.
+    `algorithms` are those of DPoP proofs (RFC 9449 §7.1); `resource_metadata` is the URL of the resource's metadata
+    (RFC 9728 §5.1). Raises `ValueError` for a description, scope or URL with characters that §3 does not allow.
     """
     attributes = {
         "error": error,
         "error_description": description,
         "scope": " ".join(scope),
         "algs": " ".join(algorithms),
+        "resource_metadata": resource_metadata,
     }
     return scheme + ",".join(f" {name}={_quote(value)}" for name, value in attributes.items() if value)
 

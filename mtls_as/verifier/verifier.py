@@ -18,6 +18,7 @@ from mtls_as.rfc.rfc7800_confirmation import CertificateBinding, Confirmation, D
 from mtls_as.rfc.rfc8705_mtls import thumbprints_equal, x5t_s256
 from mtls_as.rfc.rfc9068_at_jwt import ACCESS_TOKEN_TYPE, AccessTokenClaims, ClaimsError, TokenExpired, validate_claims
 from mtls_as.rfc.rfc9449_dpop import ProofError, verify_proof
+from mtls_as.verifier.claims import Chain, Details, actors_of, details_of
 from mtls_as.verifier.dpop import DPoPRequest, ProofStore
 from mtls_as.verifier.errors import (
     InsufficientScope,
@@ -65,6 +66,16 @@ class VerifiedToken:
         """The thumbprint of the key that the request's DPoP proof is by (`jkt`), or None without one."""
         confirmation = self.claims.confirmation
         return confirmation.thumbprint if isinstance(confirmation, DPoPBinding) else None
+
+    @property
+    def actors(self) -> Chain:
+        """Who acts for the subject: first who acts now; empty if the subject does (RFC 8693 §4.1)."""
+        return actors_of(self.claims)
+
+    @property
+    def authorization_details(self) -> Details:
+        """What exactly was authorized beside the scope (RFC 9396 §9.1)."""
+        return details_of(self.claims)
 
 
 class KeySource(Protocol):
