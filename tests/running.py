@@ -42,6 +42,7 @@ class Deployment:
     admin: bool = False
     admin_options: str = ""
     """Further lines of `[listeners.admin]`."""
+    admin_port: int = 0
     admin_resource: str | None = None
     """The resource of the administration, if there is to be one; its scope is declared with it."""
     proxy: str | None = None
@@ -55,6 +56,9 @@ class Deployment:
     port: int = 0
     """Of the mTLS listener; 0 for any."""
     workers: int = 1
+    storage_options: str = ""
+    """Further lines of `[storage]`."""
+    drain: float = 0.0
 
     def trust(self, name: str, *authorities: Identity, options: str = "") -> Self:
         """Add a trust domain whose anchors are these certificates."""
@@ -97,7 +101,7 @@ class Deployment:
     def configure(self) -> None:
         """Write `config.toml` alone, as for a server that runs."""
         public = f'[listeners.public]\nbind = "127.0.0.1:0"\nurl = "{self.public}"\n' if self.public else ""
-        admin = f'[listeners.admin]\nbind = "127.0.0.1:0"\n{self.admin_options}\n' if self.admin else ""
+        admin = f'[listeners.admin]\nbind = "127.0.0.1:{self.admin_port}"\n{self.admin_options}\n' if self.admin else ""
         admin += f'resource = "{self.admin_resource}"\n' if self.admin_resource else ""
         proxy = f"[listeners.proxy]\n{self.proxy}\n" if self.proxy else ""
         head = f"""issuer = "{self.issuer}"
@@ -110,6 +114,7 @@ bind = "127.0.0.1:{self.port}"
 [storage]
 url = "sqlite:///test.db"
 encryption_key_file = "test.key"
+{self.storage_options}
 [tokens]
 algorithm = "{self.algorithm}"
 lifetime = {self.lifetime}
@@ -121,6 +126,7 @@ handshake = 3
 request_head = 3
 idle = 20
 shutdown = 3
+drain = {self.drain}
 [[resources]]
 identifier = "{RESOURCE}"
 scopes = {list(SCOPES)!r}

@@ -245,6 +245,7 @@ class ListenersTable(_Table, frozen=True):
 class StorageTable(_Table, frozen=True):
     url: Annotated[str, check_storage_url] = "sqlite:///mtls-as.db"
     encryption_key_file: FilePath = "mtls-as.key"
+    tolerated_outage: Annotated[float, Meta(ge=0, le=86_400)] = 300.0
 
 
 class TokensTable(_Table, frozen=True):
@@ -310,6 +311,7 @@ class TimeoutsTable(_Table, frozen=True):
     request_head: Seconds = 10.0
     idle: Seconds = 60.0
     shutdown: Seconds = 10.0
+    drain: Annotated[float, Meta(ge=0, le=300)] = 0.0
 
 
 class Document(_Table, frozen=True):

@@ -71,6 +71,8 @@ class StorageSettings:
 
     url: str
     encryption_key_file: Path
+    tolerated_outage: float
+    """Seconds without an answer of the database for which clients that a node knows still get tokens."""
     revocation_folder: Path
     """Where fetched revocation lists are kept: beside the database."""
 
@@ -190,6 +192,7 @@ def _build(document: Document, path: Path) -> Settings:
         storage=StorageSettings(
             url=f"{SQLITE_PREFIX}{folder / storage.url.removeprefix(SQLITE_PREFIX)}",
             encryption_key_file=folder / storage.encryption_key_file,
+            tolerated_outage=storage.tolerated_outage,
             revocation_folder=(folder / storage.url.removeprefix(SQLITE_PREFIX)).with_suffix(".revocation"),
         ),
         tokens=_tokens(document.tokens),
@@ -209,6 +212,7 @@ def _build(document: Document, path: Path) -> Settings:
             request_head=timeouts.request_head,
             idle=timeouts.idle,
             shutdown=timeouts.shutdown,
+            drain=timeouts.drain,
         ),
     )
 

@@ -9,6 +9,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from mtls_as.http.answers import Answer, json_answer
 from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc6749_framework import ErrorCode, OAuthError
+from mtls_as.server.ports import StorageUnavailable
 
 # RFC 6749 §5.2: 400 unless stated otherwise; 401 for a failed client authentication.
 _STATUS: Final[Mapping[ErrorCode, int]] = MappingProxyType(
@@ -59,4 +60,6 @@ def as_oauth_error(exception: Exception) -> OAuthError:
         return OAuthError(ErrorCode.INVALID_REQUEST, Refusal.REQUEST_TOO_LARGE, "the body is too large")
     if isinstance(exception, HTTPException):
         return OAuthError(ErrorCode.INVALID_REQUEST, Refusal.MALFORMED_REQUEST, exception.name)
+    if isinstance(exception, StorageUnavailable):
+        return OAuthError(ErrorCode.TEMPORARILY_UNAVAILABLE, Refusal.TEMPORARILY_UNAVAILABLE, str(exception))
     return OAuthError(ErrorCode.SERVER_ERROR, Refusal.INTERNAL_ERROR, f"{type(exception).__name__}: {exception}")

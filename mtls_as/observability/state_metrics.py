@@ -29,6 +29,8 @@ class ServerState:
     clients_left_out: bool
     """Whether more clients have certificates than `expiries` lists."""
     lists: Sequence[ListEnd] = ()
+    storage_silence: float = 0.0
+    """Seconds since the storage answered the last time; 0 as long as it does."""
     failing_sources: Sequence[tuple[str, str]] = ()
     """Trust domains with the sources of revocation lists that could not be read or fetched the last time."""
 
@@ -47,6 +49,8 @@ class StateCollector(Collector):
         yield self._signing_keys()
         yield self._lists()
         yield self._failing_sources()
+        silence = "Seconds since the storage answered the last time, 0 as long as it does."
+        yield GaugeMetricFamily("mtls_as_storage_silence_seconds", silence, value=self._state.storage_silence)
 
     def _certificates(self) -> Metric:
         gauge = GaugeMetricFamily(

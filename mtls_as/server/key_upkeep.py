@@ -132,6 +132,8 @@ class KeyUpkeep:
                 await self.run()
             except (StorageUnavailable, SignerUnavailable) as error:
                 _diagnostics.warning("the signing keys stay as they are: %s", error)
+            except Exception:  # noqa: BLE001 # the next time may go well, and nobody else would begin anew
+                _diagnostics.exception("the signing keys could not be looked after: an unforeseen error")
             await asyncio.sleep(every)
 
     async def _discard_others(self, made: Collection[KeyPair], taken: Collection[SigningKey]) -> None:

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from mtls_as.server.ports import Clock, StorageUnavailable
 
 PRUNE_SECONDS: Final = 60.0
+_END_SECONDS: Final = 5.0
 
 _diagnostics = logging.getLogger(__name__)
 
@@ -30,7 +31,8 @@ async def pruning(stores: Iterable[Prunable], *, clock: Clock, every: float = PR
         yield
     finally:
         stop.set()
-        await task
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(task, _END_SECONDS)
 
 
 async def _prune_until(stop: asyncio.Event, stores: tuple[Prunable, ...], clock: Clock, every: float) -> None:

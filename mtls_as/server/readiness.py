@@ -7,6 +7,7 @@ from typing import Final
 
 from mtls_as.server.ports import Clock, SigningKeySource, StorageUnavailable, TrustSource
 from mtls_as.server.signing_keys import NoSigningKey
+from mtls_as.server.storage_contact import StorageContact
 
 STORAGE_SECONDS: Final = 2.0
 """How long the storage may take to answer."""
@@ -34,27 +35,45 @@ class Readiness:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadinessChecks:
-    """What a token request stands on: the storage, a key that signs, and trust."""
+    """What a token request stands on: a server that stays, the storage, a key that signs, and trust.
+
+    A storage that is silent is no reason to send clients elsewhere, as long as this node may issue tokens without: all
+    other nodes would have to do the same.
+    """
 
     storage_revision: Callable[[], Awaitable[int]]
     signing_keys: SigningKeySource
     algorithm: str
     trust: TrustSource
     clock: Clock
+    contact: StorageContact
+    stopping: Callable[[], bool]
 
     async def run(self) -> Readiness:
         """Check everything now; takes no longer than `STORAGE_SECONDS`."""
-        return Readiness((await self._storage(), self._signing_key(), self._trust()))
+        return Readiness((self._serving(), await self._storage(), self._signing_key(), self._trust()))
+
+    def _serving(self) -> Check:
+        if self.stopping():
+            return Check(name="serving", passed=False, detail="is about to stop")
+        return Check(name="serving", passed=True, detail="goes on")
 
     async def _storage(self) -> Check:
         try:
             async with asyncio.timeout(STORAGE_SECONDS):
                 revision = await self.storage_revision()
         except TimeoutError:
-            return Check(name="storage", passed=False, detail=f"does not answer within {STORAGE_SECONDS:g} seconds")
+            return self._silent(f"does not answer within {STORAGE_SECONDS:g} seconds")
         except StorageUnavailable as error:
-            return Check(name="storage", passed=False, detail=str(error))
+            return self._silent(str(error))
         return Check(name="storage", passed=True, detail=f"revision {revision}")
+
+    def _silent(self, problem: str) -> Check:
+        left = self.contact.tolerated_for if self.contact.tolerated_outage else 0.0
+        if left <= 0:
+            return Check(name="storage", passed=False, detail=problem)
+        detail = f"clients that are known here get tokens for another {left:.0f} s: {problem}"
+        return Check(name="storage", passed=True, detail=detail)
 
     def _signing_key(self) -> Check:
         try:

@@ -12,9 +12,8 @@ from typing import Final
 
 from mtls_as.server.ports import RevocationStore
 from mtls_as.server.revocation import Revocation, RevocationKind, revocable_names
+from mtls_as.server.storage_contact import CURRENT_SECONDS
 
-CURRENT_SECONDS: Final = 3.0
-"""For how long memory is as good as the storage. Nodes ask each second, so that no request has to."""
 CLOCK_SKEW: Final = 3_600.0
 """Seconds by which the clock of another node may be behind: a revocation is kept for so much longer."""
 
@@ -28,7 +27,7 @@ class Revocations:
         self._in_force: dict[tuple[RevocationKind, str], Revocation] = {}
         self._revision = -1
         self._current_until = float("-inf")
-        self._refreshing = asyncio.Lock()
+        self._refreshing: asyncio.Future[None] | None = None
 
     async def revoke(self, revocation: Revocation) -> None:
         """End the tokens that it matches, here at once. Raises `StorageUnavailable`: then nothing is promised.
@@ -43,10 +42,10 @@ class Revocations:
 
     async def find(self, claims: Mapping[str, object]) -> Revocation | None:
         """What has ended a token of this server with these claims, if anything. Raises `StorageUnavailable`."""
-        if self._monotonic() >= self._current_until:
-            async with self._refreshing:
-                if self._monotonic() >= self._current_until:
-                    await self.refresh()
+        # The refresh that others wait for already may have begun long ago; the one after it has not.
+        for _ in range(2):
+            if self._monotonic() >= self._current_until:
+                await self._refresh_together()
         issued_at = claims.get("iat")
         for name in revocable_names(claims):
             revocation = self._in_force.get(name)
@@ -56,6 +55,22 @@ class Revocations:
             if not isinstance(issued_at, int | float) or issued_at < revocation.issued_before:
                 return revocation
         return None
+
+    def known(self, kind: RevocationKind, value: str) -> Revocation | None:
+        """What is in force of these tokens, as far as this node knows."""
+        return self._in_force.get((kind, value))
+
+    async def _refresh_together(self) -> None:
+        """One question for all who wait: a storage that hangs keeps nobody longer than the first."""
+        if self._refreshing is None:
+            self._refreshing = asyncio.ensure_future(self.refresh())
+            self._refreshing.add_done_callback(self._refreshed)
+        await asyncio.shield(self._refreshing)
+
+    def _refreshed(self, done: asyncio.Future[None]) -> None:
+        self._refreshing = None
+        if not done.cancelled():
+            done.exception()  # whoever waits for it gets it; perhaps nobody does any more
 
     async def refresh(self) -> None:
         """Take over what other nodes have revoked since the last time. Raises `StorageUnavailable`."""

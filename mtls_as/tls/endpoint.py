@@ -35,6 +35,8 @@ class Timeouts:
     """Between requests. Within a request, how long a client may neither send what it announced nor take its answer."""
     shutdown: float = 10.0
     """For requests in the works when the server stops."""
+    drain: float = 0.0
+    """From the signal to stop until the listeners are closed; requests are answered as ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

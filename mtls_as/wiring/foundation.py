@@ -1,9 +1,10 @@
 """What a node stands on as long as its process runs: no reload touches it."""
 
+import asyncio
 import contextlib
 import secrets
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Generic, TypeVar
@@ -15,18 +16,23 @@ from mtls_as.pki.revocation import Revocation
 from mtls_as.remote.documents import DocumentFetcher
 from mtls_as.remote.key_sets import RemoteKeySet
 from mtls_as.server.client_authentication.decoys import Decoys
+from mtls_as.server.client_directory import StoredClients
 from mtls_as.server.dpop_nonces import DPoPNonces
 from mtls_as.server.events import EventSink, emit_to_all
 from mtls_as.server.opaque_tokens import OPAQUE_TOKEN_BYTES, OpaqueTokens
-from mtls_as.server.ports import Clock, ExternalSigners
+from mtls_as.server.ports import Clock, ExternalSigners, StorageUnavailable
 from mtls_as.server.revocation_fetcher import RevocationFetcher
 from mtls_as.server.revocations import Revocations
 from mtls_as.server.signing_keys import SigningKeys
+from mtls_as.server.storage_contact import StorageContact
 from mtls_as.server.token_signing import TokenSigner
 from mtls_as.storage import Storage, open_storage, read_encryption_key
+from mtls_as.storage.engine import BUSY_TIMEOUT
 from mtls_as.wiring.external_signers import open_external_signers
 
 MAX_REMOTE_KEY_SETS: Final = 1_000
+STORAGE_SECONDS: Final = BUSY_TIMEOUT + 1
+"""How long a call of the storage may take: a little longer than SQLite waits for somebody else's lock."""
 
 _T = TypeVar("_T")
 
@@ -60,15 +66,15 @@ class RemoteKeySetPool:
         return key_set
 
 
-def _do_nothing() -> None:
-    pass
-
-
 @dataclass(slots=True, kw_only=True)
 class Foundation:
     """Storage, what is remembered of remote documents and revocation, and where events go."""
 
     storage: Storage
+    contact: StorageContact
+    stored_clients: StoredClients
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when this server is about to end: it answers, and wants no more requests."""
     signing_keys: Current[SigningKeys]
     external_signers: ExternalSigners | None
     """Who holds signing keys that are not in the storage."""
@@ -87,19 +93,29 @@ class Foundation:
     clock: Clock
     _revision: int = field(default=-1, init=False)
 
-    async def refresh(self, *, changed: Callable[[], None] = _do_nothing) -> bool:
-        """Take over revocations, and signing keys if the storage has changed; say whether it has.
+    async def refresh(self) -> bool:
+        """Take over revocations, and forget clients and read signing keys if they have changed; say whether they have.
 
-        `changed` is called before the keys are read: one that cannot be read must not hide what else has changed.
         Raises `StorageUnavailable`.
         """
-        await self.revocations.refresh()
-        revision = await self.storage.revision()
-        if revision == self._revision:
+        asked_at = self.contact.monotonic()
+        try:
+            await self.revocations.refresh()
+            has_changed = await self._take_changes()
+        except Exception as error:
+            self.contact.missed(str(error) if isinstance(error, StorageUnavailable) else type(error).__name__)
+            raise
+        self.contact.heard(asked_at)
+        return has_changed
+
+    async def _take_changes(self) -> bool:
+        found = await self.storage.changes(self._revision)
+        if found.revision == self._revision:
             return False
-        changed()
+        # Before the keys are read: one that cannot be read must not hide what else has changed.
+        self.stored_clients.forget(found.clients)
         self.signing_keys.value = SigningKeys(await self.storage.signing_keys.all())
-        self._revision = revision
+        self._revision = found.revision
         return True
 
 
@@ -108,7 +124,9 @@ async def open_foundation(settings: Settings, *, emit: EventSink, clock: Clock) 
     """Open the storage of a configuration, and all that lasts. Raises `StorageError` or `SignerConfigurationError`."""
     encryption_key = read_encryption_key(settings.storage.encryption_key_file)
     async with contextlib.AsyncExitStack() as stack:
-        storage = open_storage(settings.storage.url, encryption_key=encryption_key, clock=clock)
+        storage = open_storage(
+            settings.storage.url, encryption_key=encryption_key, clock=clock, seconds=STORAGE_SECONDS
+        )
         stack.push_async_callback(storage.close)
         fetcher, lists = DocumentFetcher(), RevocationFetcher()
         stack.push_async_callback(fetcher.aclose)
@@ -118,6 +136,8 @@ async def open_foundation(settings: Settings, *, emit: EventSink, clock: Clock) 
         signing_keys, external_signers = Current(SigningKeys()), open_external_signers(settings)
         yield Foundation(
             storage=storage,
+            contact=StorageContact(),
+            stored_clients=StoredClients(storage.clients.find),
             signing_keys=signing_keys,
             external_signers=external_signers,
             token_signer=TokenSigner(signing_keys, external_signers),

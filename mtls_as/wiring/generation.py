@@ -34,6 +34,7 @@ from mtls_as.server.grants.jwt_bearer import JwtBearerGrant
 from mtls_as.server.grants.token_exchange import TokenExchangeGrant
 from mtls_as.server.issued_tokens import ActiveTokens, TokenReader
 from mtls_as.server.policy import Policy
+from mtls_as.server.ports import StorageUnavailable
 from mtls_as.server.presented_tokens import PresentedTokens
 from mtls_as.server.readiness import ReadinessChecks
 from mtls_as.server.software_statements import SoftwareStatements
@@ -73,7 +74,7 @@ async def build_generation(
     read = await asyncio.to_thread(_read, settings, foundation, number, before)
     for algorithm in settings.signing_algorithms:
         foundation.signing_keys.value.active(algorithm, foundation.clock())
-    await _refuse_double_registrations(settings, foundation)
+    await _refuse_double_registrations(settings, foundation, before)
     return _assemble(settings, foundation, read, number)
 
 
@@ -120,16 +121,24 @@ def _details_types(settings: Settings) -> AuthorizationDetailsTypes:
     return AuthorizationDetailsTypes.of(schemas)
 
 
-async def _refuse_double_registrations(settings: Settings, foundation: Foundation) -> None:
+async def _refuse_double_registrations(settings: Settings, foundation: Foundation, before: Generation | None) -> None:
+    """While the storage does not answer, a reload may declare those clients that were declared before."""
+    known = set() if before is None else {client.client_id for client in before.settings.clients}
     for client in settings.clients:
-        if await foundation.storage.clients.find(client.client_id) is not None:
+        try:
+            stored = await foundation.storage.clients.find(client.client_id)
+        except StorageUnavailable:
+            if client.client_id in known:
+                continue
+            raise
+        if stored is not None:
             message = f"{client.client_id} is declared here and stored in the database too; delete one of them"
             raise ConfigurationError.of(settings.path, [Problem("clients", message)])
 
 
 def _assemble(settings: Settings, foundation: Foundation, read: _Read, number: int) -> Generation:
     declared = {client.client_id: client for client in settings.clients}
-    clients = ClientDirectory(declared, foundation.storage.clients.find)
+    clients = ClientDirectory(declared, foundation.stored_clients)
     trust = Current(read.trust)
     endpoints = _endpoints(settings, foundation, clients, trust, read)
     admin = _admin_endpoints(settings, foundation, clients, trust, read)
@@ -173,6 +182,7 @@ def _endpoints(
             replays=foundation.storage.used_once,
             nonces=foundation.dpop_nonces if settings.dpop.nonces else None,
         ),
+        contact=foundation.contact,
         issuer=AccessTokenIssuer(
             issuer=settings.issuer,
             algorithm=settings.tokens.algorithm,
@@ -297,6 +307,8 @@ def _admin_endpoints(
         algorithm=settings.tokens.algorithm,
         trust=trust,
         clock=clock,
+        contact=foundation.contact,
+        stopping=foundation.stopping.is_set,
     )
     expiries = Expiries(
         server=lambda: read.credentials.certificates,
@@ -320,6 +332,7 @@ def _admin_endpoints(
                 for status in foundation.revocation.statuses()
                 if status.is_proven and not status.is_delta
             ],
+            storage_silence=foundation.contact.silence,
             failing_sources=[(domain, source) for domain, source, _ in foundation.revocation.problems()],
         )
         return metrics.exposition(state)

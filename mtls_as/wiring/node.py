@@ -37,6 +37,7 @@ class Node:
         self.generation = generation
         self._applications = {name: _CurrentApplication(app) for name, app in generation.applications.items()}
         foundation.metrics.set_trust_generation(generation.number)
+        foundation.contact.tolerated_outage = generation.settings.storage.tolerated_outage
 
     @property
     def settings(self) -> Settings:
@@ -77,6 +78,7 @@ class Node:
         self.generation = generation
         self.foundation.revocation.keep_only(generation.trust.value.revocations)
         self.foundation.metrics.set_trust_generation(generation.number)
+        self.foundation.contact.tolerated_outage = generation.settings.storage.tolerated_outage
 
     def announce(self, cause: str) -> None:
         """Log which generation is in force and why, with what an operator should know of its anchors."""
@@ -94,15 +96,11 @@ class Node:
         while True:
             await asyncio.sleep(POLL_SECONDS)
             try:
-                await self.foundation.refresh(changed=self._forget_clients)
-            except StorageUnavailable as error:
-                _diagnostics.warning("the storage does not answer, the last known state stays in force: %s", error)
+                await self.foundation.refresh()
+            except StorageUnavailable:
+                pass  # the contact has told it
             except Exception:  # noqa: BLE001 # the next time may go well, and the storage must be followed
                 _diagnostics.exception("the storage could not be followed: an unforeseen error")
-
-    def _forget_clients(self) -> None:
-        """Those of the generation in force just then."""
-        self.generation.clients.forget()
 
     async def follow_keys(self) -> None:
         """Keep the signing keys as the settings in force want them, until cancelled."""

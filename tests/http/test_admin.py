@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import re
 import socket
 import ssl
 import time
@@ -26,8 +27,8 @@ ADMIN_PATHS = ("/health/live", "/health/ready", "/metrics")
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
-def deployment(folder: Path, *, admin: bool = True) -> Deployment:
-    made = Deployment(folder, admin=admin, public="https://public.example")
+def deployment(folder: Path, *, admin: bool = True, storage_options: str = "") -> Deployment:
+    made = Deployment(folder, admin=admin, public="https://public.example", storage_options=storage_options)
     return made.trust("default", AUTHORITY).client("c1", tls_client_auth_san_dns="c1.example")
 
 
@@ -69,6 +70,7 @@ def test_a_server_that_can_serve_is_ready(server: RunningServer) -> None:
     body = response.json()
     assert body["ready"] is True
     assert {name: check["passed"] for name, check in body["checks"].items()} == {
+        "serving": True,
         "storage": True,
         "signing_key": True,
         "trust": True,
@@ -219,9 +221,29 @@ async def drop_connections(server: RunningServer) -> None:
     await engine.dispose()
 
 
-def test_without_its_database_the_server_is_not_ready(tmp_path: Path) -> None:
-    """503 with the reason; metrics go on."""
+def test_without_its_database_the_server_goes_on_for_a_while_and_says_so(tmp_path: Path) -> None:
+    """Ready, since every other node would have to do the same; with what is wrong, and for how long."""
     with running(deployment(tmp_path)) as server:
+        server.call(drop_connections(server))
+        (tmp_path / "test.db").rename(tmp_path / "away.db")
+        response = get(server, "/health/ready")
+        assert response.status_code == 200
+        detail = response.json()["checks"]["storage"]["detail"]
+        assert re.fullmatch(r"clients that are known here get tokens for another \d+ s: .*cannot be opened.*", detail)
+
+
+def test_a_server_that_is_about_to_stop_is_not_ready(tmp_path: Path) -> None:
+    """So that nobody sends it more, while it still answers."""
+    with running(deployment(tmp_path)) as server:
+        server.loop.call_soon_threadsafe(server.node.foundation.stopping.set)
+        response = get(server, "/health/ready")
+        assert response.status_code == 503
+        assert response.json()["checks"]["serving"] == {"passed": False, "detail": "is about to stop"}
+
+
+def test_without_its_database_the_server_is_not_ready_if_nothing_is_tolerated(tmp_path: Path) -> None:
+    """503 with the reason; metrics go on."""
+    with running(deployment(tmp_path, storage_options="tolerated_outage = 0")) as server:
         server.call(drop_connections(server))
         (tmp_path / "test.db").rename(tmp_path / "away.db")
         response = get(server, "/health/ready")

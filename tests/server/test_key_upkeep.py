@@ -1,5 +1,6 @@
 """The upkeep of signing keys: successors in time, an end for what nobody wants, and no living token without its key."""
 
+import asyncio
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -171,12 +172,14 @@ class Node:
         self.made.append(made)
         return made
 
-    async def run(self) -> tuple[SigningKey, ...]:
-        upkeep = KeyUpkeep(
+    def upkeep(self) -> KeyUpkeep:
+        return KeyUpkeep(
             plan=lambda: self.plan, signing_keys=self, storage=self.storage,
             make=self.make, discard=self.discarded.append, clock=lambda: self.at,
         )  # fmt: skip
-        return await upkeep.run()
+
+    async def run(self) -> tuple[SigningKey, ...]:
+        return await self.upkeep().run()
 
 
 async def test_the_first_node_rotates_for_all() -> None:
@@ -217,6 +220,24 @@ async def test_without_a_signer_nothing_changes() -> None:
     with pytest.raises(SignerUnavailable):
         await Broken(storage, START + 10 * DAY).run()
     assert storage.transactions == 0
+
+
+async def test_upkeep_goes_on_after_an_unforeseen_error() -> None:
+    """Nobody else would begin anew: until a restart, no key of this configuration would ever be made."""
+    storage = Storage(key())
+    storage.failure = RuntimeError("unforeseen")
+    node = Node(storage, START + 10 * DAY)
+    following = asyncio.create_task(node.upkeep().follow(every=0.001))
+    try:
+        async with asyncio.timeout(10):
+            while storage.transactions < 2:  # noqa: ASYNC110 # what is waited for tells nobody
+                await asyncio.sleep(0.001)
+            storage.failure = None
+            while len(storage.value.keys) < 2:  # noqa: ASYNC110 # as above
+                await asyncio.sleep(0.001)
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
 
 
 _numbers = itertools.count(1)

@@ -2,7 +2,7 @@
 
 import contextlib
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
@@ -71,7 +71,7 @@ class RegistrationEndpoint:
     find_problems: Callable[[Client], tuple[tuple[str, str], ...]]
     """What keeps a client from working here: names of things that do not exist."""
     new_client_id: Callable[[], str]
-    forget: Callable[[], None]
+    forget: Callable[[Iterable[str]], None]
     """Tells the directory of this node that clients have changed; the others notice by themselves."""
 
     async def register(self, request: RegistrantRequest, event: RequestEvent) -> Mapping[str, object]:
@@ -105,7 +105,7 @@ class RegistrationEndpoint:
         except StorageUnavailable as error:
             raise _unavailable(error) from None
         event.client_id = client.client_id
-        self.forget()
+        self.forget([client.client_id])
         return self._information(registration, token, secret)
 
     async def read(self, request: RegistrantRequest, client_id: str, event: RequestEvent) -> Mapping[str, object]:
@@ -136,7 +136,8 @@ class RegistrationEndpoint:
             raise OAuthError(ErrorCode.INVALID_TOKEN, error.refusal, error.detail) from None
         except StorageUnavailable as error:
             raise _unavailable(error) from None
-        self.forget()
+        finally:
+            self.forget([client_id])  # of a change that got no answer too: it may have happened
         return self._information(updated, token, None)
 
     async def delete(self, request: RegistrantRequest, client_id: str, event: RequestEvent) -> None:
@@ -150,7 +151,8 @@ class RegistrationEndpoint:
             raise OAuthError(ErrorCode.INVALID_TOKEN, error.refusal, error.detail) from None
         except StorageUnavailable as error:
             raise _unavailable(error) from None
-        self.forget()
+        finally:
+            self.forget([client_id])
 
     async def _credential(
         self, request: RegistrantRequest, event: RequestEvent

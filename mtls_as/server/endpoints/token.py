@@ -16,6 +16,7 @@ from mtls_as.server.endpoints.client_request import ClientRequest, authenticate,
 from mtls_as.server.events import RequestEvent
 from mtls_as.server.grants.grant import Grant
 from mtls_as.server.policy import Authorization
+from mtls_as.server.storage_contact import StorageContact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,7 @@ class TokenEndpoint:
     grants: Mapping[str, Grant]
     issuer: AccessTokenIssuer
     proofs: DPoPProofs
+    contact: StorageContact
     claims_hooks: ClaimsHooks | None = None
 
     async def answer(self, request: ClientRequest, event: RequestEvent) -> dict[str, object]:
@@ -34,6 +36,7 @@ class TokenEndpoint:
         A DPoP proof is verified before the client, whose credential may be good for once only, and used up after it.
         """
         attempt = read_form(request, event)  # (1)
+        self.contact.require()
         form = attempt.form
         event.grant_type = form.get("grant_type")
         grant_type = form.require("grant_type")
