@@ -1,6 +1,7 @@
 """`config.toml`: read strictly, every problem reported with its place, resolved into frozen settings."""
 
 from mtls_as.config.keys import KeySettings
+from mtls_as.config.observability import AuditSettings, EventsSettings
 from mtls_as.config.problems import ConfigurationError, Problem
 from mtls_as.config.proxy_listener import ProxyListenerSettings
 from mtls_as.config.settings import (
@@ -15,7 +16,9 @@ from mtls_as.config.settings import (
 )
 
 __all__ = [
+    "AuditSettings",
     "ConfigurationError",
+    "EventsSettings",
     "KeySettings",
     "ListenerSettings",
     "ListenersSettings",

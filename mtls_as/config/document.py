@@ -13,6 +13,7 @@ from mtls_as.config.grant_tables import (
     IssuerTable,
     check_details_type,
 )
+from mtls_as.config.observability import AuditTable, EventsTable
 from mtls_as.config.registration import RegistrationTable
 from mtls_as.forwarded import PRESETS
 from mtls_as.rfc.certificate_pins import PIN_PREFIX, PinError, Pins
@@ -336,6 +337,8 @@ class Document(_Table, frozen=True):
     clients: list[dict[str, Any]] = field(default_factory=list)
     server: ServerTable = field(default_factory=ServerTable)
     timeouts: TimeoutsTable = field(default_factory=TimeoutsTable)
+    events: EventsTable = field(default_factory=EventsTable)
+    audit: AuditTable = field(default_factory=AuditTable)
 
 
 def listener_urls(issuer: str, listeners: ListenersTable) -> tuple[str, str]:

@@ -20,6 +20,7 @@ from mtls_as.config.document import (
 )
 from mtls_as.config.grants import ClaimsHookSettings, claims_hook, trusted_issuer
 from mtls_as.config.keys import KeySettings, key_settings
+from mtls_as.config.observability import AuditSettings, EventsSettings, audit_settings, events_settings
 from mtls_as.config.problems import ConfigurationError, Problem, find_problems
 from mtls_as.config.proxy_listener import ProxyListenerSettings, proxy_listener
 from mtls_as.config.registration import RegistrationSettings, registration_settings
@@ -127,6 +128,8 @@ class Settings:
     clients: tuple[Client, ...]
     server: ServerSettings
     timeouts: Timeouts
+    events: EventsSettings
+    audit: AuditSettings
 
     @property
     def signing_algorithms(self) -> tuple[str, ...]:
@@ -207,6 +210,8 @@ def _build(document: Document, path: Path) -> Settings:
         registration=registration_settings(document.registration),
         clients=tuple(parse_client(members, ClientSource.CONFIGURATION) for members in document.clients),
         server=ServerSettings(workers=document.server.workers, fast_lane=document.server.fast_lane),
+        events=events_settings(document.events, folder),
+        audit=audit_settings(document.audit),
         timeouts=Timeouts(
             handshake=timeouts.handshake,
             request_head=timeouts.request_head,

@@ -1,50 +1,62 @@
 """The event log: one line of JSON for each request, and for each reload, written beside the event loop."""
 
 import contextlib
-import dataclasses
-import json
 import logging
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
-from typing import Final, TextIO
+from typing import Final
 
-from mtls_as.server.events import ReloadEvent, RequestEvent
+from mtls_as.observability.event_lines import Event, event_line
+from mtls_as.observability.event_outputs import Output
 
-MAX_TEXT_LENGTH: Final = 400
 CAPACITY: Final = 10_000
 """Events that wait to be written. When the log is not read for longer, events are lost, and their number is told."""
+GATHER_SECONDS: Final = 0.02
+"""How long the writer waits for further events after the first: one awakening and one write for all of them."""
 CLOSING_SECONDS: Final = 5.0
+_BATCH: Final = 256
 
-_Event = RequestEvent | ReloadEvent
-_LOGGED: Final = {
-    kind: tuple(f.name for f in dataclasses.fields(kind) if f.metadata.get("logged", True))
-    for kind in (RequestEvent, ReloadEvent)
-}
-_END: Final = None
 _diagnostics = logging.getLogger(__name__)
 
 
 class EventLog:
-    """Writes events to a text stream, from a thread: a pipe that nobody reads delays no request.
+    """Writes events to an output, from a thread: a pipe that nobody reads, or a full disk, delays no request.
 
-    JSON escapes CR, LF and ESC, and long text is cut, so that no input can forge a line. `clock` gives epoch seconds.
+    `clock` gives epoch seconds. What a request pays is one look at the clock and one place in a queue.
     """
 
-    def __init__(self, stream: TextIO, *, clock: Callable[[], float], capacity: int = CAPACITY) -> None:
-        self._stream = stream
+    def __init__(self, output: Output, *, clock: Callable[[], float], capacity: int = CAPACITY) -> None:
+        self._output = output
         self._clock = clock
-        self._waiting: queue.Queue[tuple[float, _Event] | None] = queue.Queue(capacity)
-        self._lost = 0
+        self._capacity = capacity
+        self._waiting: deque[tuple[float, Event]] = deque()
+        self._dropped = 0
+        self._told = 0
+        self._unwritten = 0
+        self._is_failing = False
+        self._something = threading.Event()
+        self._ending = threading.Event()
         self._writer = threading.Thread(target=self._write_all, name="event log", daemon=True)
 
-    def __call__(self, event: _Event) -> None:
+    def __call__(self, event: Event) -> None:
         """Have one event written. Neither blocks nor raises."""
-        try:
-            self._waiting.put_nowait((self._clock(), event))
-        except queue.Full:
-            self._lost += 1
+        if len(self._waiting) >= self._capacity:
+            self._dropped += 1
+            return
+        self._waiting.append((self._clock(), event))
+        if not self._something.is_set():
+            self._something.set()
+
+    @property
+    def depth(self) -> int:
+        """How many events wait."""
+        return len(self._waiting)
+
+    @property
+    def lost(self) -> int:
+        """How many events were not written, since the start: no room to wait, or an output that failed."""
+        return self._dropped + self._unwritten
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -53,40 +65,40 @@ class EventLog:
         try:
             yield
         finally:
-            with contextlib.suppress(queue.Full):
-                self._waiting.put(_END, timeout=CLOSING_SECONDS)
+            self._ending.set()
+            self._something.set()
             self._writer.join(CLOSING_SECONDS)
+            if not self._writer.is_alive():
+                self._output.close()
 
     def _write_all(self) -> None:
-        while (item := self._waiting.get()) is not _END:
-            lost, self._lost = self._lost, 0
-            if lost:
-                _diagnostics.error("%d events were lost: the event log is not read fast enough", lost)
-            self._write(_line(*item))
+        while not self._ending.is_set():
+            self._something.wait()
+            self._ending.wait(GATHER_SECONDS)
+            # Cleared before it is emptied: what comes meanwhile sets it again.
+            self._something.clear()
+            self._empty()
+        self._empty()
 
-    def _write(self, line: str) -> None:
+    def _empty(self) -> None:
+        while self._waiting:
+            self._write([self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))])
+
+    def _write(self, batch: list[tuple[float, Event]]) -> None:
+        lines = [event_line(at, event) for at, event in batch]
+        dropped = self._dropped
+        if dropped != self._told:
+            count, self._told = dropped - self._told, dropped
+            _diagnostics.error("%d events were lost: the event log is not read fast enough", count)
+            lines.append(event_line(self._clock(), {"event": "lost", "count": count}))
         try:
-            self._stream.write(line)
-            if self._waiting.empty():
-                self._stream.flush()
-        except (OSError, ValueError):
-            _diagnostics.exception("the event log cannot be written")
-
-
-def _line(at: float, event: _Event) -> str:
-    """One line; absent fields are left out."""
-    line: dict[str, object] = {"time": datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")}
-    for name in _LOGGED[type(event)]:
-        value = getattr(event, name)
-        if value is not None:
-            line[name] = _bounded(value)
-    return json.dumps(line) + "\n"
-
-
-def _bounded(value: object) -> object:
-    if isinstance(value, float):
-        return round(value, 6)
-    if isinstance(value, int):
-        return value
-    text = str(value)
-    return text if len(text) <= MAX_TEXT_LENGTH else f"{text[:MAX_TEXT_LENGTH]}… ({len(text)} characters)"
+            self._output.write(lines)
+        except (OSError, ValueError) as error:
+            self._unwritten += len(batch)
+            if not self._is_failing:
+                _diagnostics.error("the event log cannot be written, and events are lost: %s", error)
+            self._is_failing = True
+            return
+        if self._is_failing:
+            _diagnostics.info("the event log is written again; %d events were lost for good so far", self.lost)
+        self._is_failing = False

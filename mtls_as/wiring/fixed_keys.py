@@ -27,6 +27,8 @@ def fixed_keys(settings: Settings) -> dict[str, str]:
         "storage.encryption_key_file": storage.encryption_key_file,
         "keys.pkcs11": settings.keys.pkcs11,
         "server.workers": settings.server.workers,
+        "events": settings.events,
+        "audit": settings.audit,
         **{f"timeouts.{name}": seconds for name, seconds in timeouts.items()},
     }
     return {key: str(value) for key, value in values.items()}

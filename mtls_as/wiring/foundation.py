@@ -10,6 +10,7 @@ from functools import partial
 from typing import Final, Generic, TypeVar
 
 from mtls_as.config import Settings
+from mtls_as.observability.audit_trail import AuditTrail
 from mtls_as.observability.certificate_uses import CertificateUses
 from mtls_as.observability.metrics import Metrics
 from mtls_as.pki.revocation import Revocation
@@ -88,6 +89,8 @@ class Foundation:
     dpop_nonces: DPoPNonces
     decoys: Decoys = field(default_factory=Decoys)
     certificate_uses: CertificateUses
+    audit: AuditTrail | None
+    """What is recorded in the storage, unless that is switched off."""
     metrics: Metrics
     emit: EventSink
     clock: Clock
@@ -119,6 +122,19 @@ class Foundation:
         return True
 
 
+def _audit_trail(settings: Settings, storage: Storage, clock: Clock) -> AuditTrail | None:
+    wanted = settings.audit
+    if not wanted.enabled:
+        return None
+    return AuditTrail(
+        storage.audit,
+        requests=wanted.requests,
+        keep_seconds=wanted.keep_seconds,
+        keep_records=wanted.keep_records,
+        clock=clock,
+    )
+
+
 @contextlib.asynccontextmanager
 async def open_foundation(settings: Settings, *, emit: EventSink, clock: Clock) -> AsyncIterator[Foundation]:
     """Open the storage of a configuration, and all that lasts. Raises `StorageError` or `SignerConfigurationError`."""
@@ -133,6 +149,7 @@ async def open_foundation(settings: Settings, *, emit: EventSink, clock: Clock) 
         stack.push_async_callback(lists.aclose)
         metrics = Metrics()
         uses = CertificateUses(storage.seen_certificates, clock=clock, count_lost=metrics.count_lost_uses)
+        audit = _audit_trail(settings, storage, clock)
         signing_keys, external_signers = Current(SigningKeys()), open_external_signers(settings)
         yield Foundation(
             storage=storage,
@@ -151,8 +168,11 @@ async def open_foundation(settings: Settings, *, emit: EventSink, clock: Clock) 
             remote_key_sets=RemoteKeySetPool(fetcher, clock=clock),
             dpop_nonces=DPoPNonces(encryption_key.derive(b"mtls-as DPoP nonces")),
             certificate_uses=uses,
+            audit=audit,
             metrics=metrics,
             # Nobody can ask for metrics without an admin listener, so nothing is counted.
-            emit=emit_to_all(emit, uses, *([metrics] if settings.listeners.admin_bind else [])),
+            emit=emit_to_all(
+                emit, uses, *([audit] if audit else []), *([metrics] if settings.listeners.admin_bind else [])
+            ),
             clock=clock,
         )

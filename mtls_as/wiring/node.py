@@ -89,6 +89,8 @@ class Node:
     def handshake_failed(self, reason: str, peer: str) -> None:
         """Count and log a failed handshake."""
         self.foundation.metrics.count_handshake_failure(reason)
+        if self.foundation.audit is not None:
+            self.foundation.audit.count_refused_handshake(reason)
         _diagnostics.info("handshake with %s failed: %s", peer, reason)
 
     async def follow_storage(self) -> None:
@@ -138,6 +140,7 @@ async def open_node(settings: Settings, *, emit: EventSink, clock: Clock = time.
         storage = foundation.storage
         async with (
             foundation.certificate_uses.storing(),
+            foundation.audit.recording() if foundation.audit else contextlib.nullcontext(),
             foundation.revocation.following(),
             pruning(
                 [storage.used_once, storage.opaque_tokens, storage.registrations, foundation.revocations], clock=clock

@@ -137,6 +137,8 @@ class Reloader:
         )
         self._node.foundation.metrics.count_reload("configuration", succeeded=problem is None)
         self._note(event)
+        if self._node.foundation.audit is not None:
+            self._node.foundation.audit.note(event)
         return event
 
 

@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 from socket import socket
 
-from mtls_as.config import Settings, load_settings
+from mtls_as.config import ConfigurationError, EventsSettings, Problem, Settings, load_settings
 from mtls_as.observability.diagnostics import log_diagnostics
 from mtls_as.observability.event_log import EventLog
+from mtls_as.observability.event_outputs import FileOutput, Output, StreamOutput
 from mtls_as.observability.metrics import shared_by_workers
 from mtls_as.server.events import RequestEvent
 from mtls_as.tls import (
@@ -37,6 +38,21 @@ async def check(settings: Settings) -> list[Listener]:
         return node.listeners()
 
 
+def _event_output(settings: EventsSettings) -> Output:
+    if settings.file is None:
+        return StreamOutput(sys.stdout.buffer)
+    return FileOutput(settings.file, max_bytes=settings.max_bytes, keep=settings.keep)
+
+
+def _check_event_output(settings: Settings) -> None:
+    """Raise `ConfigurationError` if events could not be written, before anything else begins."""
+    try:
+        _event_output(settings.events).close()
+    except OSError as error:
+        problem = Problem("events.file", f"{settings.events.file} cannot be written: {error.strerror}")
+        raise ConfigurationError.of(settings.path, [problem]) from None
+
+
 def _emit_nothing(_event: RequestEvent) -> None:
     pass
 
@@ -47,13 +63,14 @@ def serve(path: Path) -> None:
     inherited = inherited_sockets()
     sockets = bind_listeners(asyncio.run(check(settings)), inherited=inherited)
     has_metrics = settings.listeners.admin_bind is not None
+    _check_event_output(settings)
     with shared_by_workers() if has_metrics and settings.server.workers > 1 else contextlib.nullcontext():
-        run_workers(settings.server.workers, sockets, partial(_work, path, fixed_keys(settings)))
+        run_workers(settings.server.workers, sockets, partial(_work, path, fixed_keys(settings), settings.events))
 
 
-def _work(path: Path, fixed: Mapping[str, str], sockets: list[socket]) -> None:
-    log_diagnostics()
-    log = EventLog(sys.stdout, clock=time.time)
+def _work(path: Path, fixed: Mapping[str, str], events: EventsSettings, sockets: list[socket]) -> None:
+    log_diagnostics(events.diagnostics)
+    log = EventLog(_event_output(events), clock=time.time)
     with log.writing():
         asyncio.run(_serve_node(path, fixed, sockets, log))
 
@@ -78,6 +95,8 @@ async def _serve_node(path: Path, fixed: Mapping[str, str], sockets: list[socket
         def started() -> None:
             settle_memory()
             node.announce("start")
+            if node.foundation.audit is not None:
+                node.foundation.audit.note_start()
             notify({"READY": "1", "STATUS": f"serves {node.settings.issuer}"})
 
         try:

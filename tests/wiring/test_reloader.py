@@ -12,6 +12,7 @@ import pytest
 
 from mtls_as.config import ConfigurationError
 from mtls_as.observability.event_log import EventLog
+from mtls_as.observability.event_outputs import StreamOutput
 from mtls_as.server.events import ReloadEvent, ReloadOutcome
 from mtls_as.wiring import Reloader, open_node, read_settings
 from mtls_as.wiring.fixed_keys import fixed_keys, refuse_changes
@@ -140,8 +141,8 @@ def test_a_worker_that_starts_late_takes_no_other_fixed_keys(deployment: Deploym
 
 def test_a_reload_is_one_line_of_the_event_log() -> None:
     """With a stable name, and numbers as numbers."""
-    stream = io.StringIO()
-    log = EventLog(stream, clock=lambda: 0.0)
+    stream = io.BytesIO()
+    log = EventLog(StreamOutput(stream), clock=lambda: 0.0)
     with log.writing():
         log(ReloadEvent(cause="signal", outcome=ReloadOutcome.FAILED, generation=3, detail="a\nb"))
     assert json.loads(stream.getvalue()) == {

@@ -1,0 +1,223 @@
+"""The audit trail of this process: events wait in memory, and are recorded in the background, in batches."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import socket
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from importlib.metadata import version
+from itertools import count
+from typing import Final
+
+from mtls_as.observability.event_lines import Event, event_line
+from mtls_as.server.audit import AuditEntry, AuditStore
+from mtls_as.server.events import ReloadEvent, RequestEvent
+from mtls_as.server.ports import Clock, StorageUnavailable
+
+FLUSH_SECONDS: Final = 1.0
+CAPACITY: Final = 10_000
+"""Events that wait while the storage does not answer. What comes then is lost, and its number is recorded."""
+HANDSHAKE_SECONDS: Final = 60.0
+"""How often refused handshakes are recorded: their number for each reason."""
+PRUNE_SECONDS: Final = 600.0
+FIRST_PRUNE_SECONDS: Final = 60.0
+_LAST_FLUSH_SECONDS: Final = 5.0
+_BATCH: Final = 200
+
+_diagnostics = logging.getLogger(__name__)
+
+
+class AuditTrail:
+    """Takes events, and records those of `requests`, by endpoint, and everything that is no request.
+
+    A request never waits for it. What finds no room, and what the storage can never take, is counted in `lost`, logged,
+    and recorded as a gap as soon as anything can be recorded. Each record has a number of its process: one that stands
+    twice, since its commit was in doubt, can be told.
+    """
+
+    def __init__(
+        self,
+        store: AuditStore,
+        *,
+        requests: Collection[str],
+        keep_seconds: float,
+        keep_records: int,
+        clock: Clock,
+        capacity: int = CAPACITY,
+    ) -> None:
+        self._store = store
+        self._requests = frozenset(requests)
+        self._keep_seconds = keep_seconds
+        self._keep_records = keep_records
+        self._clock = clock
+        self._capacity = capacity
+        self._waiting: deque[tuple[float, Event]] = deque()
+        self._handshakes: Counter[str] = Counter()
+        self._handshakes_at = self._prune_at = 0.0
+        self._gap = 0
+        self._gap_began = 0.0
+        self._is_failing = False
+        self._has_started = False
+        self._entry = entry_maker(socket.gethostname(), os.getpid())
+        self.written = 0
+        """Records of this process, since the start."""
+        self.lost = 0
+        """Events that were not recorded, since the start."""
+
+    def __call__(self, event: RequestEvent) -> None:
+        """Have a request recorded, if its endpoint is one of those. Neither blocks nor raises."""
+        if event.endpoint in self._requests:
+            self.note(event)
+
+    def note(self, event: Event) -> None:
+        """Have anything recorded. Neither blocks nor raises."""
+        if len(self._waiting) < self._capacity:
+            self._waiting.append((self._clock(), event))
+        else:
+            self._lose(1, "more events wait than memory is meant to hold")
+
+    def note_start(self) -> None:
+        """Have it recorded that this process serves, and at the end that it stopped: without that, it was killed."""
+        self._has_started = True
+        self.note({"event": "start", "version": version("mtls-as")})
+
+    def count_refused_handshake(self, reason: str) -> None:
+        """Have a refused handshake recorded, together with others."""
+        self._handshakes[reason] += 1
+
+    @property
+    def depth(self) -> int:
+        """How many events wait."""
+        return len(self._waiting)
+
+    @property
+    def lag(self) -> float:
+        """For how many seconds the oldest of them has waited."""
+        return max(0.0, self._clock() - self._waiting[0][0]) if self._waiting else 0.0
+
+    @contextlib.asynccontextmanager
+    async def recording(self, *, every: float = FLUSH_SECONDS) -> AsyncIterator[None]:
+        """Record what comes, every so many seconds, and what is left at the end."""
+        stop = asyncio.Event()
+        now = self._clock()
+        self._handshakes_at, self._prune_at = now + HANDSHAKE_SECONDS, now + FIRST_PRUNE_SECONDS
+        task = asyncio.create_task(self._record_until(stop, every))
+        try:
+            yield
+        finally:
+            self._note_handshakes()
+            if self._has_started:
+                self.note({"event": "stop", "written": self.written + len(self._waiting), "lost": self.lost})
+            stop.set()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(task, _LAST_FLUSH_SECONDS)
+            if self._waiting:
+                _diagnostics.error("%d events were never recorded in the audit trail", len(self._waiting))
+
+    async def flush(self) -> None:
+        """Record what waits. If the storage does not answer, it waits on."""
+        try:
+            while self._waiting or self._gap:
+                await self._record_batch()
+        except StorageUnavailable as error:
+            if not self._is_failing:
+                _diagnostics.warning("the audit trail cannot be written now, and events wait: %s", error)
+            self._is_failing = True
+        else:
+            if self._is_failing:
+                _diagnostics.info("the audit trail is written again")
+            self._is_failing = False
+
+    async def prune(self) -> None:
+        """Forget what is old or too much, once in a while, and record that."""
+        now = self._clock()
+        if now < self._prune_at:
+            return
+        self._prune_at = now + PRUNE_SECONDS
+        with contextlib.suppress(StorageUnavailable):
+            forgotten = await self._store.prune(ended_before=now - self._keep_seconds, keep=self._keep_records)
+            if forgotten:
+                self.note({"event": "pruned", "count": forgotten})
+
+    async def _record_until(self, stop: asyncio.Event, every: float) -> None:
+        is_over = False
+        while not is_over:
+            is_over = stop.is_set()
+            try:
+                if self._clock() >= self._handshakes_at:
+                    self._note_handshakes()
+                await self.flush()
+                await self.prune()
+            except Exception:  # noqa: BLE001 # whatever happens here, later events are to be recorded all the same
+                _diagnostics.exception("the audit trail could not be written")
+            if not is_over:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(every):
+                        await stop.wait()
+
+    async def _record_batch(self) -> None:
+        batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+        gap = self._gap
+        entries = [self._entry(at, event) for at, event in batch]
+        if gap:
+            now = self._clock()
+            entries.insert(0, self._entry(now, {"event": "gap", "lost": gap, "since": _iso(self._gap_began)}))
+        try:
+            await self._store.append(entries)
+        except (StorageUnavailable, asyncio.CancelledError):
+            self._waiting.extendleft(reversed(batch))
+            raise
+        except Exception:
+            # What the storage can never take must not keep the rest from it.
+            self._lose(len(batch), "the storage does not take them")
+            raise
+        self._gap -= gap
+        self.written += len(entries)
+
+    def _note_handshakes(self) -> None:
+        self._handshakes_at = self._clock() + HANDSHAKE_SECONDS
+        if self._handshakes:
+            counts, self._handshakes = dict(self._handshakes), Counter()
+            self.note({"event": "handshakes", "refused": counts})
+
+    def _lose(self, number: int, why: str) -> None:
+        if not self._gap:
+            self._gap_began = self._clock()
+            _diagnostics.error("events are lost for the audit trail, which will have a gap: %s", why)
+        self._gap += number
+        self.lost += number
+
+
+def entry_maker(host: str, process: int) -> Callable[[float, Event], AuditEntry]:
+    """Makes entries of one process: the line of the event log, with the process and a number in front."""
+    numbers = count(1)
+    node = json.dumps(f"{host}/{process}")
+
+    def make(at: float, event: Event) -> AuditEntry:
+        line = event_line(at, event).decode("ascii")
+        text = f'{{"node":{node},"number":{next(numbers)},{line[1:]}'
+        return AuditEntry(at=at, kind=_kind(event), client_id=_client_id(event), text=text)
+
+    return make
+
+
+def _kind(event: Event) -> str:
+    if isinstance(event, RequestEvent):
+        return event.endpoint
+    return event.event if isinstance(event, ReloadEvent) else str(event["event"])
+
+
+def _client_id(event: Event) -> str | None:
+    """Whom the record is of: a client that proved who it is, or whose registration an operator changed."""
+    if isinstance(event, RequestEvent):
+        return event.client_id
+    client_id = event.get("client_id") if isinstance(event, Mapping) else None
+    return client_id if isinstance(client_id, str) else None
+
+
+def _iso(at: float) -> str:
+    line: str = json.loads(event_line(at, {}))["time"]
+    return line
