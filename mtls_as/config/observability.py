@@ -64,7 +64,7 @@ class AuditSettings:
     """What is recorded in the database, and for how long."""
 
     enabled: bool
-    requests: frozenset[str]
+    requests: tuple[str, ...]
     """The endpoints whose requests are recorded."""
     keep_seconds: float
     keep_records: int
@@ -94,7 +94,7 @@ def audit_settings(table: AuditTable) -> AuditSettings:
     """The settings of a table."""
     return AuditSettings(
         enabled=table.enabled,
-        requests=frozenset(table.requests),
+        requests=tuple(table.requests),
         keep_seconds=table.keep_days * _DAY_SECONDS,
         keep_records=table.keep_records,
     )
