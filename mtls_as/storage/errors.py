@@ -11,6 +11,10 @@ class DatabaseUnavailable(StorageError, StorageUnavailable):  # noqa: N818 - a k
     """The database cannot be used now: missing, locked, damaged, full, or its schema is not this program's."""
 
 
+class DatabaseConflict(DatabaseUnavailable):
+    """Another transaction was in the way, and this one is undone: it can be tried again."""
+
+
 class EncryptionKeyError(StorageError, StorageUnavailable):
     """The key that private keys are encrypted with is missing, malformed, not secret, or not the right one."""
 

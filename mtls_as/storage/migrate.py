@@ -5,9 +5,7 @@ that one or a later one. It is written into the database, since older programs d
 that says nothing shuts all older programs out.
 """
 
-import contextlib
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -20,40 +18,53 @@ from sqlalchemy import Connection, inspect, select, update
 from mtls_as.storage.engine import Database
 from mtls_as.storage.errors import DatabaseUnavailable
 from mtls_as.storage.schema import compatibility
+from mtls_as.storage.settings import DatabaseSettings
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _VERSION_TABLE: Final = "alembic_version"
+_DEFAULTS: Final = DatabaseSettings()
 
 
-def upgrade(url: str, revision: str = "head") -> None:
+def upgrade(url: str, revision: str = "head", *, settings: DatabaseSettings = _DEFAULTS) -> None:
     """Bring a database to the schema of this program (or to `revision`), and make it if there is none.
 
-    All or nothing, in one transaction. Raises `DatabaseUnavailable`, also for a database of another program.
+    All or nothing, in one transaction; of several nodes that come at the same time one does it, and the others wait.
+    Raises `DatabaseUnavailable`, also for a database of another program.
     """
-    database = Database.at(url)
-    database.create_file()
-    with _transaction(database, writes=True) as connection:
+    database = Database.at(url, settings)
+
+    def work(connection: Connection) -> None:
         found = _version(connection)
         _refuse_newer(database, found)
         if found is None and set(inspect(connection).get_table_names()) - {_VERSION_TABLE}:
-            raise DatabaseUnavailable(f"{database.file}: holds the tables of another program")
+            raise DatabaseUnavailable(f"{database.place}: holds the tables of another program")
         command.upgrade(_configuration(connection), revision)
         _note_oldest_program(connection)
 
+    database.create()
+    database.run(work, writes=True)
 
-def downgrade(url: str, revision: str = "base") -> None:
+
+def downgrade(url: str, revision: str = "base", *, settings: DatabaseSettings = _DEFAULTS) -> None:
     """Take a database back to an older schema; what that one has no place for is lost. Raises `DatabaseUnavailable`."""
-    database = Database.at(url)
-    with _transaction(database, writes=True) as connection:
+    database = Database.at(url, settings)
+
+    def work(connection: Connection) -> None:
         _refuse_newer(database, _version(connection))
         command.downgrade(_configuration(connection), revision)
         _note_oldest_program(connection)
 
+    database.run(work, writes=True)
 
-def current(url: str) -> str | None:
+
+def current(url: str, *, settings: DatabaseSettings = _DEFAULTS) -> str | None:
     """The version of a database's schema, or None if it has none. Raises `DatabaseUnavailable`."""
-    with _transaction(Database.at(url), writes=False) as connection:
-        return _version(connection)
+    return Database.at(url, settings).run(_version, writes=False)
+
+
+def newest() -> str:
+    """The version of this program's schema."""
+    return str(_scripts().get_current_head())
 
 
 def require_current_schema(database: Database) -> None:
@@ -61,28 +72,21 @@ def require_current_schema(database: Database) -> None:
 
     It is the program's own, or a newer one that lets it.
     """
-    with _transaction(database, writes=False) as connection:
+
+    def work(connection: Connection) -> tuple[str | None, bool]:
         found = _version(connection)
-        if found is not None and not _is_known(found) and _is_known(_oldest_program(connection)):
-            return
+        return found, found is not None and not _is_known(found) and _is_known(_oldest_program(connection))
+
+    found, lets_this_program = database.run(work, writes=False)
+    if lets_this_program:
+        return
     _refuse_newer(database, found)
-    needed = _scripts().get_current_head()
+    needed = newest()
     if found is None:
-        raise DatabaseUnavailable(f"{database.file}: has no tables yet; make them with: mtls-as init")
+        raise DatabaseUnavailable(f"{database.place}: has no tables yet; make them with: mtls-as init")
     if found != needed:
         message = f"has schema {found}, and this program needs {needed}; bring it up to date with: mtls-as init"
-        raise DatabaseUnavailable(f"{database.file}: {message}")
-
-
-@contextlib.contextmanager
-def _transaction(database: Database, *, writes: bool) -> Iterator[Connection]:
-    database.require_file()
-    engine = database.engine()
-    try:
-        with database.explaining_errors(), engine.execution_options(writes=writes).begin() as connection:
-            yield connection
-    finally:
-        engine.dispose()
+        raise DatabaseUnavailable(f"{database.place}: {message}")
 
 
 def _version(connection: Connection) -> str | None:
@@ -92,7 +96,7 @@ def _version(connection: Connection) -> str | None:
 def _refuse_newer(database: Database, found: str | None) -> None:
     if found is not None and not _is_known(found):
         message = f"has schema {found}, which this program does not know: a newer one made it"
-        raise DatabaseUnavailable(f"{database.file}: {message}")
+        raise DatabaseUnavailable(f"{database.place}: {message}")
 
 
 def _is_known(version: str | None) -> bool:

@@ -42,7 +42,8 @@ class RevocationRepository:
 async def add_revocation(connection: AsyncConnection, revocation: Revocation) -> None:
     """`RevocationRepository.add`, in a transaction of `Transactions.write` that may do more."""
     same = (revocations.c.kind == revocation.kind.value) & (revocations.c.value == revocation.value)
-    row = (await connection.execute(select(revocations).where(same))).one_or_none()
+    # Locked, so that it is not pruned before it is written to.
+    row = (await connection.execute(select(revocations).where(same).with_for_update())).one_or_none()
     stored = revocation if row is None else _revocation(row).and_also(revocation)
     # Writers come one by one, so no node can have seen this revision without what is written under it.
     values = {

@@ -25,7 +25,7 @@ class SeenCertificateRepository:
     async def record(self, uses: Sequence[CertificateUse]) -> None:
         """Add uses to those that are remembered: all of them, or none."""
         once = _merged(uses)
-        async with self._transactions.write_quietly() as connection:
+        async with self._transactions.write_quietly(turn=seen.name) as connection:
             for start in range(0, len(once), _STATEMENT_ROWS):
                 await _record(connection, once[start : start + _STATEMENT_ROWS])
 
@@ -55,7 +55,7 @@ class SeenCertificateRepository:
 
     async def prune(self, *, ended_before: float, keep: int) -> int:
         """Forget certificates that ended before a time, and beyond `keep` the least recently used; returns how many."""
-        async with self._transactions.write_quietly() as connection:
+        async with self._transactions.write_quietly(turn=seen.name) as connection:
             ended = await connection.execute(delete(seen).where(seen.c.not_after < ended_before))
             too_many = (await connection.scalar(select(func.count()).select_from(seen)) or 0) - keep
             if too_many <= 0:

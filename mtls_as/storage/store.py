@@ -1,20 +1,25 @@
 """The storage as a whole: what a server opens when it starts, and closes when it ends."""
 
+import dataclasses
 from collections.abc import Callable
+from typing import Final
 
 from mtls_as.storage.audit import AuditRepository
 from mtls_as.storage.changes import Changes, changes_since
 from mtls_as.storage.clients import ClientRepository
 from mtls_as.storage.encryption import EncryptionKey
-from mtls_as.storage.engine import BUSY_TIMEOUT, Database
+from mtls_as.storage.engine import Database
 from mtls_as.storage.migrate import require_current_schema
 from mtls_as.storage.opaque_tokens import OpaqueTokenRepository
 from mtls_as.storage.registrations import RegistrationRepository
 from mtls_as.storage.revocations import RevocationRepository
 from mtls_as.storage.seen_certificates import SeenCertificateRepository
+from mtls_as.storage.settings import DatabaseSettings
 from mtls_as.storage.signing_keys import SigningKeyRepository
 from mtls_as.storage.transactions import Transactions
 from mtls_as.storage.used_once import UsedOnceRepository
+
+_DEFAULTS: Final = DatabaseSettings()
 
 
 class Storage:
@@ -39,6 +44,14 @@ class Storage:
         """What has changed since a revision, by whichever process. Raises `DatabaseUnavailable`."""
         return await self._transactions.limit.run(changes_since(self._transactions, since))
 
+    async def wait_for_change(self, seconds: float) -> bool:
+        """Wait for word of a change, so long at most; say whether there was one.
+
+        Whether anything changed is still to be asked, with or without word: not every kind of database sends it, and
+        some may be lost.
+        """
+        return await self._transactions.wait_for_change(seconds)
+
     async def close(self) -> None:
         """Close every connection."""
         await self._transactions.close()
@@ -49,16 +62,19 @@ def open_storage(
     *,
     encryption_key: EncryptionKey,
     clock: Callable[[], float],
-    busy_timeout: float = BUSY_TIMEOUT,
+    settings: DatabaseSettings = _DEFAULTS,
+    busy_timeout: float | None = None,
     seconds: float | None = None,
 ) -> Storage:
-    """Open the database at `sqlite:///FILE`; `clock` gives seconds since the epoch.
+    """Open the database at `sqlite:///FILE` or `postgresql://USER@HOST/DATABASE`; `clock` gives epoch seconds.
 
-    `busy_timeout` is how many seconds a call waits for another process that writes, `seconds` how many it may take in
-    all; None for as many as it takes.
+    `busy_timeout` is how many seconds a call waits for another process that writes, if not those of the settings;
+    `seconds` how many it may take in all, None for as many as it takes.
 
     Raises `DatabaseUnavailable` unless the database is there, answers, and has the schema of this program.
     """
-    database = Database.at(url, busy_timeout=busy_timeout)
+    if busy_timeout is not None:
+        settings = dataclasses.replace(settings, lock_timeout=busy_timeout)
+    database = Database.at(url, settings)
     require_current_schema(database)
     return Storage(Transactions(database, seconds=seconds), encryption_key, clock)

@@ -24,13 +24,15 @@ class Transactions:
         self._database = database
         self.limit = TimeLimit(seconds)
         self._engine = database.async_engine()
-        self._writing_engine = self._engine.execution_options(writes=True)
+        self._reading_engine = self._engine.execution_options(**database.reading)
+        self._writing_engine = self._engine.execution_options(**database.writing)
+        self._notices = database.notices()
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """One consistent view of the database."""
         with self._database.explaining_errors():
-            async with self._engine.connect() as connection:
+            async with self._reading_engine.connect() as connection:
                 yield connection
 
     @contextlib.asynccontextmanager
@@ -47,12 +49,19 @@ class Transactions:
             old = select(revision.c.value - KEPT_CHANGES).scalar_subquery()
             await connection.execute(delete(changes).where(changes.c.revision <= old))
             yield connection
+            await self._database.notify(connection)
 
     @contextlib.asynccontextmanager
-    async def write_quietly(self) -> AsyncIterator[AsyncConnection]:
-        """All or nothing, for what no other node keeps in memory: the revision stays."""
+    async def write_quietly(self, *, turn: str | None = None) -> AsyncIterator[AsyncConnection]:
+        """All or nothing, for what no other node keeps in memory: the revision stays.
+
+        With SQLite writers come one by one all the same. With PostgreSQL they do not, unless they name the same `turn`:
+        whoever reads what it then writes to names one, or locks what it has read.
+        """
         with self._database.explaining_errors():
             async with self._writing_engine.begin() as connection:
+                if turn is not None:
+                    await self._database.take_turn(connection, turn)
                 yield connection
 
     async def revision(self) -> int:
@@ -60,10 +69,18 @@ class Transactions:
         async with self.read() as connection:
             value = await connection.scalar(select(revision.c.value))
         if value is None:
-            raise DatabaseUnavailable(f"{self._database.file}: the table revision is empty")
+            raise DatabaseUnavailable(f"{self._database.place}: the table revision is empty")
         return int(value)
+
+    async def wait_for_change(self, seconds: float) -> bool:
+        """Wait until another transaction of `write` is committed, so long at most; say whether one may have been.
+
+        Not every change is told: whoever must know has to look at the revision all the same.
+        """
+        return await self._notices.wait(seconds)
 
     async def close(self) -> None:
         """Close every connection."""
+        await self._notices.close()
         await self.limit.wait_for_the_rest()
         await self._engine.dispose()

@@ -1,12 +1,13 @@
 """Storages for the contract suite: every adapter is one parameter of `url`, and passes the same tests."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from mtls_as.storage import EncryptionKey, Storage, open_storage, upgrade
+from tests.postgresql import PostgreSQL
 
 KEY = EncryptionKey(secret=b"k" * 32, origin="the test's key")
 
@@ -26,13 +27,45 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["sqlite"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Where there is no table yet, of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/test.db"
+    else:
+        server: PostgreSQL = request.getfixturevalue("postgresql")
+        with server.database() as url:
+            yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str:
     """An empty database with the current schema, of each kind."""
-    assert request.param == "sqlite"
+    made: str = request.getfixturevalue(f"{request.param}_url")
+    return made
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """An empty database with the current schema."""
     url = f"sqlite:///{tmp_path}/test.db"
     upgrade(url)
     return url
+
+
+@pytest.fixture
+def postgresql_url(postgresql: PostgreSQL, postgresql_template: str) -> Iterator[str]:
+    """An empty database with the current schema."""
+    with postgresql.database(template=postgresql_template) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql: PostgreSQL) -> Iterator[str]:
+    """To be copied, which is faster than all migrations."""
+    with postgresql.database() as url:
+        upgrade(url)
+        yield url
 
 
 @pytest.fixture

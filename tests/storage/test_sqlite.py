@@ -18,6 +18,12 @@ from tests.storage.conftest import KEY, Clock, opened
 from tests.storage.test_client_repository import client
 
 
+@pytest.fixture
+def url(sqlite_url: str) -> str:
+    """A database of the kind that is tested here."""
+    return sqlite_url
+
+
 def file_of(url: str) -> Path:
     return Path(url.removeprefix("sqlite:///"))
 
@@ -182,10 +188,11 @@ async def test_a_database_that_goes_and_comes_back(url: str) -> None:
         assert await storage.revision() == 0
 
 
-def test_a_url_of_another_kind_is_not_quoted() -> None:
+@pytest.mark.parametrize("kind", ["postgres", "mysql", "sqlite", "postgresql+asyncpg"])
+def test_a_url_of_another_kind_is_not_quoted(kind: str) -> None:
     """It may hold a password."""
     with pytest.raises(DatabaseUnavailable) as caught:
-        open_storage("postgresql://as:hunter2@db/as", encryption_key=KEY, clock=Clock())
+        open_storage(f"{kind}://as:hunter2@db/as", encryption_key=KEY, clock=Clock())
     assert "hunter2" not in str(caught.value)
 
 
