@@ -43,11 +43,11 @@ class OpenSSLResponder:
         """Enter certificates that are good."""
         for identity in identities:
             serial = identity.certificate.serial_number
-            self.entries[serial] = f"V\t301231235959Z\t\t{_hex(serial)}\tunknown\t/CN=x"
+            self.entries[serial] = f"V\t301231235959Z\t\t{_hex(serial)}\tunknown\t/CN={serial}"
 
     def revoke(self, identity: Identity) -> None:
         serial = identity.certificate.serial_number
-        self.entries[serial] = f"R\t301231235959Z\t250101000000Z,keyCompromise\t{_hex(serial)}\tunknown\t/CN=x"
+        self.entries[serial] = f"R\t301231235959Z\t250101000000Z,keyCompromise\t{_hex(serial)}\tunknown\t/CN={serial}"
 
     def answer(self, question: bytes) -> Answer:
         """The answer to a question, as `tests.origin` serves it."""

@@ -33,6 +33,7 @@ def find_conflicts(table: Mapping[str, object]) -> Iterator[Problem]:
     yield from _find_repeated(clients, "clients", "client_id")
     yield from _find_repeated_scopes(resources)
     yield from _find_listener_conflicts(table)
+    yield from _find_trust_conflicts(table)
     yield from _find_spiffe_conflicts(table)
     yield from find_key_conflicts(table)
     yield from find_token_conflicts(table)
@@ -115,6 +116,15 @@ def _known_names(table: Mapping[str, object]) -> KnownNames:
         issuers=_texts([issuer.get("issuer") for _, issuer in _tables(table.get("issuers"))]),
         details_types=list(details) if isinstance(details, dict) else [],
     )
+
+
+def _find_trust_conflicts(table: Mapping[str, object]) -> Iterator[Problem]:
+    domains = table.get("trust")
+    for name, domain in domains.items() if isinstance(domains, dict) else ():
+        if isinstance(domain, dict) and domain.get("revoke_tokens") is True and not {"crl", "ocsp"} & domain.keys():
+            yield Problem(
+                f"trust.{name}.revoke_tokens", "needs crl or ocsp: without them no certificate is ever revoked"
+            )
 
 
 def _find_spiffe_conflicts(table: Mapping[str, object]) -> Iterator[Problem]:

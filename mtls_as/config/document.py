@@ -283,6 +283,7 @@ class TrustTable(_Table, frozen=True):
     ocsp: Annotated[str, check_signed_url] | None = None
     revocation: Literal["closed", "open"] = "closed"
     revocation_grace: Annotated[float, Meta(ge=0, le=2_592_000)] = 0
+    revoke_tokens: bool = False
 
 
 class SpiffeTable(_Table, frozen=True):

@@ -266,6 +266,7 @@ def _trust_domain(name: str, table: TrustTable) -> TrustDomainSettings:
             responder=table.ocsp,
             fails=table.revocation,
             grace=table.revocation_grace,
+            revokes_tokens=table.revoke_tokens,
         ),
     )
 

@@ -19,6 +19,8 @@ from mtls_as.pki.revocation_policy import Issued
 
 LOOK_UP_SECONDS: Final = 2.0
 MAX_ANSWERS: Final = 10_000
+MAX_REFRESHES: Final = 100
+"""Questions beside the requests that are under way at a time."""
 MIN_REFRESH: Final = 5.0
 MAX_REFRESH: Final = 3600.0
 FIRST_BACK_OFF: Final = 5.0
@@ -60,6 +62,8 @@ class OCSPAnswers:
         self._look_up_seconds = look_up_seconds
         self._known: OrderedDict[_Key, _Known] = OrderedDict()
         self._running: dict[_Key, asyncio.Task[None]] = {}
+        self.revocations = 0
+        """How many answers said that a certificate is revoked."""
 
     def __len__(self) -> int:
         return len(self._known)
@@ -91,11 +95,19 @@ class OCSPAnswers:
             return
         await asyncio.wait([self._start(issued)], timeout=self._look_up_seconds)
 
+    def expect(self, issued: Issued) -> None:
+        """Have the next `refresh` ask about a certificate, unless it was asked about just now."""
+        self._entry(issued).is_used = True
+
     def refresh(self) -> None:
         """Ask again, beside the requests, about certificates in use whose answers are half over."""
         now = self._clock()
-        due = [known for known in self._known.values() if known.is_used and now >= known.ask_again_at]
-        for known in due:
+        due = [
+            known
+            for key, known in self._known.items()
+            if known.is_used and now >= known.ask_again_at and key not in self._running
+        ]
+        for known in due[: max(MAX_REFRESHES - len(self._running), 0)]:
             self._start(known.issued)
 
     async def aclose(self) -> None:
@@ -138,6 +150,7 @@ class OCSPAnswers:
             _log.exception("%s: an unforeseen error", self.url)
             return
         known.answer, known.failures = answer, 0
+        self.revocations += answer.is_revoked
         now = self._clock()
         rest = (answer.next_update - datetime.fromtimestamp(now, UTC)).total_seconds()
         known.ask_again_at = now + min(max(rest / 2, min(rest, MIN_REFRESH)), MAX_REFRESH)

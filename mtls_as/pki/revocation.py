@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 from weakref import WeakValueDictionary
 
+from mtls_as.pki.accepted_paths import AcceptedPaths
 from mtls_as.pki.kept_lists import KeptLists
 from mtls_as.pki.ocsp import OCSPAnswer
 from mtls_as.pki.ocsp_answers import LOOK_UP_SECONDS, OCSPAnswers
@@ -44,6 +45,7 @@ class DomainRevocation:
         kept: KeptLists | None,
         fetcher: Fetcher,
         clock: Callable[[], float],
+        paths: AcceptedPaths | None = None,
     ) -> None:
         grace = timedelta(seconds=policy.grace)
         self.name = name
@@ -51,6 +53,8 @@ class DomainRevocation:
         self.lists = RevocationLists(grace=grace)
         self.sources = ListSources(name, policy.lists, self.lists, base=base, kept=kept, fetcher=fetcher, clock=clock)
         self.answers = OCSPAnswers(policy.responder, fetcher, clock=clock, grace=grace) if policy.responder else None
+        self.paths = paths
+        """Notes of the paths that requests came with, where revocation is to end tokens too."""
         self.is_loaded = False
         self.was_attempted = asyncio.Event()
         """Set once every URL was tried: before that, what is not known may be on its way."""
@@ -63,11 +67,32 @@ class DomainRevocation:
         checks = tuple(self._check(issued, at=at) for issued in path)
         for check in checks:
             if check.status is RevocationStatus.REVOKED:
+                if self.paths is not None:
+                    self.paths.refuse(path, at=at)
                 raise CertificateRefused(Refusal.CERTIFICATE_REVOKED, _place(check))
         for check in checks:
             if check.status is RevocationStatus.UNKNOWN and self.policy.fails == "closed":
                 raise CertificateRefused(Refusal.REVOCATION_UNKNOWN, _place(check))
+        if self.paths is not None and path:
+            self.paths.accept(path, at=at)
         return checks
+
+    @property
+    def version(self) -> int:
+        """Grows whenever a certificate may have become revoked."""
+        return self.lists.version + (self.answers.revocations if self.answers else 0)
+
+    def is_revoked(self, path: Sequence[Issued], *, at: datetime, ask: bool = True) -> bool:
+        """Whether a path that was verified once is known to be revoked now, by what `check` goes by.
+
+        With `ask`, the responder is asked beside the requests about what is not known, as if a request had come.
+        """
+        statuses = [self._check(issued, at=at).status for issued in path]
+        if self.answers is not None and ask:
+            for issued, status in zip(path, statuses, strict=True):
+                if status is RevocationStatus.UNKNOWN:
+                    self.answers.expect(issued)
+        return RevocationStatus.REVOKED in statuses
 
     async def bring(self, path: Sequence[Issued], *, at: datetime) -> None:
         """Wait, two seconds at most, for what is not known of a path and may be on its way. Never raises."""
@@ -172,6 +197,7 @@ class Revocation:
         self._clock = clock
         # Weak: a domain that no set of trust domains in use asks about is followed no longer.
         self._domains: WeakValueDictionary[tuple[str, RevocationPolicy], DomainRevocation] = WeakValueDictionary()
+        self._paths: dict[str, AcceptedPaths] = {}  # by name: no change of a domain's settings loses a note
         self._lock = threading.Lock()
         self._fetches = asyncio.Semaphore(MAX_FETCHES)
 
@@ -187,7 +213,13 @@ class Revocation:
             if domain is None:
                 fetcher = self._fetcher or NoFetcher()
                 domain = DomainRevocation(
-                    name, policy, base=self._base, kept=self._kept, fetcher=fetcher, clock=self._clock
+                    name,
+                    policy,
+                    base=self._base,
+                    kept=self._kept,
+                    fetcher=fetcher,
+                    clock=self._clock,
+                    paths=self._paths.setdefault(name, AcceptedPaths()) if policy.revokes_tokens else None,
                 )
                 self._domains[name, policy] = domain
         domain.lists.know(anchors)
@@ -212,6 +244,11 @@ class Revocation:
         """The domains in use."""
         with self._lock:
             return [domain for domain in self._domains.values() if domain.is_loaded]
+
+    def accepted_paths(self) -> list[tuple[str, AcceptedPaths]]:
+        """The notes of every domain that takes any, by its name; also of one that is gone, until they were taken."""
+        with self._lock:
+            return list(self._paths.items())
 
     @contextlib.asynccontextmanager
     async def following(self) -> AsyncIterator[None]:

@@ -55,6 +55,8 @@ class RevocationLists:
 
     def __init__(self, *, grace: timedelta = timedelta(0)) -> None:
         self._grace = grace
+        self.version = 0
+        """Grows with every list that comes, and with every one that is proven."""
         self._known: dict[AuthorityId, Certificate] = {}
         self._proven: dict[tuple[AuthorityId, CRLScope, bool], HeldList] = {}
         self._by_authority: dict[AuthorityId, tuple[HeldList, ...]] = {}
@@ -74,6 +76,7 @@ class RevocationLists:
         held = HeldList(crl, source)
         if self.holds(crl.sha256):
             return False
+        self.version += 1
         namesakes = [
             (identity, authority) for identity, authority in self._known.items() if identity.name == held.issuer_name
         ]
@@ -161,6 +164,7 @@ class RevocationLists:
         if current is not None:
             self._refuse_worse(held, current, at=at)
         self._proven[key] = held
+        self.version += 1
         self._by_authority[identity] = tuple(
             other for (other_identity, *_), other in self._proven.items() if other_identity == identity
         )

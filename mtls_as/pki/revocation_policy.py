@@ -23,6 +23,8 @@ class RevocationPolicy:
     """What happens to a certificate of which nothing is known: `closed` refuses it."""
     grace: float = 0
     """Seconds past its nextUpdate that a list or an answer is still used."""
+    revokes_tokens: bool = False
+    """Whether the tokens that are bound to a certificate end when it turns out revoked."""
 
     @property
     def is_configured(self) -> bool:

@@ -82,6 +82,18 @@ revocations: Final = Table(
     Index("ix_revocations_ends_at", "ends_at"),
 )
 
+accepted_paths: Final = Table(
+    "accepted_paths",
+    metadata,
+    Column("trust", String(64), primary_key=True),
+    Column("x5t_s256", String(43), primary_key=True),
+    Column("path", LargeBinary, nullable=False),  # certificates, DER, leaf first
+    Column("last_used_at", Double, nullable=False),
+    Column("stored_at", Double, nullable=False),
+    Index("ix_accepted_paths_trust_stored_at", "trust", "stored_at"),
+    Index("ix_accepted_paths_stored_at", "stored_at"),
+)
+
 opaque_tokens: Final = Table(
     "opaque_tokens",
     metadata,

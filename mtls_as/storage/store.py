@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Final
 
+from mtls_as.storage.accepted_paths import AcceptedPathRepository
 from mtls_as.storage.audit import AuditRepository
 from mtls_as.storage.changes import Changes, changes_since
 from mtls_as.storage.clients import ClientRepository
@@ -29,6 +30,7 @@ class Storage:
         self._transactions = transactions
         self.clients = ClientRepository(transactions, clock)
         self.signing_keys = SigningKeyRepository(transactions, encryption_key)
+        self.accepted_paths = AcceptedPathRepository(transactions)
         self.seen_certificates = SeenCertificateRepository(transactions)
         self.used_once = UsedOnceRepository(transactions)
         self.revocations = RevocationRepository(transactions)

@@ -14,6 +14,7 @@ from mtls_as.pki.trust_domains import TrustDomains
 from mtls_as.server.events import EventSink
 from mtls_as.server.ports import Clock, StorageUnavailable
 from mtls_as.server.pruning import pruning
+from mtls_as.server.revoked_certificates import RevokedCertificates
 from mtls_as.server.signing_keys import SigningKeys
 from mtls_as.storage import Storage
 from mtls_as.tls import Listener, ServerCredentials
@@ -138,12 +139,23 @@ async def open_node(settings: Settings, *, emit: EventSink, clock: Clock = time.
         await foundation.refresh()
         node = Node(foundation, await build_generation(settings, foundation, number=1))
         storage = foundation.storage
+        revoked = RevokedCertificates(
+            foundation.revocation, storage.accepted_paths, foundation.revocations, clock=clock
+        )
         async with (
             foundation.certificate_uses.storing(),
             foundation.audit.recording() if foundation.audit else contextlib.nullcontext(),
             foundation.revocation.following(),
+            revoked.following(),
             pruning(
-                [storage.used_once, storage.opaque_tokens, storage.registrations, foundation.revocations], clock=clock
+                [
+                    storage.used_once,
+                    storage.opaque_tokens,
+                    storage.accepted_paths,
+                    storage.registrations,
+                    foundation.revocations,
+                ],
+                clock=clock,
             ),
         ):
             yield node
