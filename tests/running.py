@@ -260,6 +260,7 @@ def running(deployment: Deployment, *, follow_files: float | None = None) -> Ite
                 on_handshake_failure=node.handshake_failed,
                 hand_over=reloader.attach,
                 started=started.set,
+                stopping=node.foundation.stopping.set,
             )
             if following is not None:
                 following.cancel()

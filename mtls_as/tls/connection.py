@@ -149,6 +149,11 @@ class TLSConnection(asyncio.Protocol):
         elif self._state in WITHOUT_REQUEST:
             self._close_politely()
 
+    def drain(self) -> None:
+        """Let the client go elsewhere, if it can be told so that no request is lost: HTTP/2 says what was not begun."""
+        if self._state is State.IDLE and isinstance(self._http, HTTP2):
+            self._close_politely()
+
     def abort(self) -> None:
         """End the connection and its tasks now."""
         if self._tasks is not None:
@@ -208,7 +213,7 @@ class TLSConnection(asyncio.Protocol):
             self._http = HTTP2(*arguments, write=self._write, running_apps=self._tasks.count_apps)
             self._pump()
         else:
-            self._http = HTTP1(*arguments)
+            self._http = HTTP1(*arguments, is_last=endpoint.is_draining)
             self._started = True
 
     # From the client to Hypercorn
@@ -317,12 +322,13 @@ class TLSConnection(asyncio.Protocol):
             self._drained.set_result(None)
             self._drained = None
 
-    def _close(self) -> None:
-        """Send what is left, say that nothing more comes, and close."""
+    def _close(self, *, lingers: bool = False) -> None:
+        """Send what is left, say that nothing more comes, and close; `lingers` if the client may be sending."""
         if self._state in OVER or self._tls is None:
             return
         self._state = State.CLOSING
-        self._lingers = self._http is not None and self._http.client_may_be_sending and not self._ended
+        may_be_sending = lingers or (self._http is not None and self._http.client_may_be_sending)
+        self._lingers = may_be_sending and not self._ended
         self._set_deadline(self._endpoint.timeouts.idle)
         if not self._outbox.size:
             try:
@@ -336,7 +342,7 @@ class TLSConnection(asyncio.Protocol):
         """Close a connection on which no request is in the works."""
         if self._http is not None:
             self._write(self._http.say_goodbye())
-        self._close()
+        self._close(lingers=isinstance(self._http, HTTP2))
 
     def _leave(self) -> None:
         """All is sent."""
@@ -358,7 +364,7 @@ class TLSConnection(asyncio.Protocol):
         if not idle:
             self._state = State.BUSY
             self._set_deadline(self._endpoint.timeouts.idle)
-        elif self._endpoint.stopping:
+        elif self._endpoint.draining:
             self._close_politely()
         else:
             self._state = State.IDLE

@@ -36,7 +36,8 @@ class Timeouts:
     shutdown: float = 10.0
     """For requests in the works when the server stops."""
     drain: float = 0.0
-    """From the signal to stop until the listeners are closed; requests are answered as ever."""
+    """From the signal to stop until the listeners are closed. Requests are answered as ever, and connections end with
+    their answers: clients connect anew, and a load balancer that has noticed by then sends them elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +91,13 @@ class Endpoint:
     on_handshake_failure: HandshakeFailureHook | None
     context: SSL.Context = field(init=False)
     server_cert: str = field(init=False)
+    draining: bool = False
+    """The server is about to stop: every connection ends with the answer that it is on, or waits for."""
     stopping: bool = False
+
+    def is_draining(self) -> bool:
+        """As the attribute, for those who ask at each answer."""
+        return self.draining
 
     def use(self, context: SSL.Context, server_cert: str) -> None:
         """Serve further connections with this context; those that stand keep theirs."""

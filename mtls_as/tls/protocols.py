@@ -3,6 +3,7 @@
 import contextlib
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -12,7 +13,7 @@ import h2.exceptions
 import h11
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event
-from hypercorn.protocol.events import Body, StreamClosed
+from hypercorn.protocol.events import Body, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
@@ -68,8 +69,11 @@ class HTTP1(H11Protocol):
         client: tuple[str, int] | None,
         server: tuple[str, int] | None,
         send: Callable[[Event], Awaitable[None]],
+        *,
+        is_last: Callable[[], bool],
     ) -> None:
         super().__init__(app, config, context, task_group, state, ssl, client, server, send)
+        self._is_last = is_last
         self.connection = StrictConnection(h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size)
         self.abandoned = False
         """Set when the client is gone: requests that it had pipelined are not begun any more."""
@@ -93,6 +97,12 @@ class HTTP1(H11Protocol):
     def say_goodbye(self) -> bytes:
         """What is sent before an idle connection is closed."""
         return b""
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        """As Hypercorn's, and the last answer of a connection says that it is (RFC 9112 §9.6)."""
+        if isinstance(event, Response) and event.status_code >= 200 and self._is_last():
+            event = replace(event, headers=[*event.headers, (b"connection", b"close")])
+        await super().stream_send(event)
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Ignore `Upgrade: h2c`, which is not for TLS, and would take the connection out of our time-outs."""
@@ -200,14 +210,17 @@ class HTTP2(H2Protocol):
         await self._flush()
 
     def _refuses(self, request: h2.events.RequestReceived) -> bool:
-        """Reset a request that Hypercorn would stumble over, or that a client sends after resetting too many others."""
+        """Reset a request that Hypercorn would stumble over, or that a client sends after resetting too many others.
+
+        One that comes when the server stops too: the client may send it to another one (RFC 9113 §8.7).
+        """
         headers = dict(request.headers)
         method, path = headers.get(b":method", b""), headers.get(b":path", b"")
         if not (
             method.isascii() and path.isascii() and (path.startswith(b"/") or (method, path) == (b"OPTIONS", b"*"))
         ):
             code = h2.errors.ErrorCodes.PROTOCOL_ERROR
-        elif self._running_apps() >= self.config.h2_max_concurrent_streams:
+        elif self.context.terminated.is_set() or self._running_apps() >= self.config.h2_max_concurrent_streams:
             code = h2.errors.ErrorCodes.REFUSED_STREAM
         else:
             return False

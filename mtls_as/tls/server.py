@@ -34,6 +34,8 @@ _logger = logging.getLogger("mtls_as.tls")
 _ACCEPTED_AT_ONCE: Final = 64
 """Connections taken in one turn of the loop, so that others get their turn, and other workers their share."""
 _ABORT_SECONDS: Final = 2.0
+_LATECOMER_SECONDS: Final = 1.0
+"""What connections that were accepted last have at most for their request, if there is time to drain at all."""
 
 
 def hypercorn_config(max_head_bytes: int = MAX_HEAD_BYTES) -> Config:
@@ -64,13 +66,15 @@ async def serve_listeners(
     on_handshake_failure: HandshakeFailureHook | None = None,
     hand_over: Callable[[PrepareCredentials], None] | None = None,
     started: Callable[[], None] | None = None,
+    stopping: Callable[[], None] | None = None,
 ) -> None:
     """Serve each listener on its socket (see `bind_listeners`) until `shutdown` is set, then stop gracefully.
 
     At SIGHUP `reload` is called for new credentials; if it raises `TLSConfigurationError` the old ones stay. It is
     called in the main thread only, since signals arrive there. `on_handshake_failure` gets a stable reason and the
     peer's address; `hand_over` gets a way to replace the credentials at any time, for callers who do more at a reload;
-    `started` is called once connections are accepted.
+    `started` is called once connections are accepted, and `stopping` when they are not wanted any more: they are still
+    accepted for `timeouts.drain` seconds.
 
     Raises `TLSConfigurationError` before anything is served, and what Hypercorn raises when an application's lifespan
     fails. The sockets are closed when it returns.
@@ -112,11 +116,16 @@ async def serve_listeners(
                 started()
             try:
                 await shutdown.wait()
+                if stopping is not None:
+                    stopping()
+                await _drain(endpoints, population, timeouts.drain)
+                await _close_listeners(servers, sockets, endpoints)
+                await population.emptied(min(timeouts.drain, _LATECOMER_SECONDS))
             finally:
                 for server in servers:
                     server.close()
                 for endpoint in endpoints:
-                    endpoint.stopping = True
+                    endpoint.draining = endpoint.stopping = True
                 await worker_context.terminated.set()
                 await _stop(population, timeouts.shutdown)
 
@@ -173,6 +182,35 @@ async def _lifespan(app: ASGIApplication, config: Config, state: dict[str, Any])
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+async def _drain(endpoints: Sequence[Endpoint], population: Population, seconds: float) -> None:
+    """Go on for so many seconds, and let each connection end with its next answer."""
+    for endpoint in endpoints:
+        endpoint.draining = True
+    for connection in list(population.connections):
+        connection.drain()
+    await asyncio.sleep(seconds)
+
+
+async def _close_listeners(
+    servers: Sequence[asyncio.Server], sockets: Sequence[socket.socket], endpoints: Sequence[Endpoint]
+) -> None:
+    """Close the listeners, and take the connections that wait there: a closed listener would reset them."""
+    loop = asyncio.get_running_loop()
+    for server, bound, endpoint in zip(servers, sockets, endpoints, strict=True):
+        waiting = list(_accept_waiting(bound))
+        server.close()
+        for accepted in waiting:
+            await loop.connect_accepted_socket(partial(TLSConnection, endpoint), accepted)
+
+
+def _accept_waiting(bound: socket.socket) -> Iterator[socket.socket]:
+    with contextlib.suppress(OSError):
+        while True:
+            accepted, _ = bound.accept()
+            accepted.setblocking(False)  # noqa: FBT003 # the library has it by position alone
+            yield accepted
 
 
 async def _stop(population: Population, seconds: float) -> None:

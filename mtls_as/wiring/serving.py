@@ -109,6 +109,7 @@ async def _serve_node(path: Path, fixed: Mapping[str, str], sockets: list[socket
                 on_handshake_failure=node.handshake_failed,
                 hand_over=follow_files,
                 started=started,
+                stopping=node.foundation.stopping.set,
             )
         finally:
             if shutdown.is_set():  # else a worker dies alone, and the service goes on
