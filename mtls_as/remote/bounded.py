@@ -14,7 +14,7 @@ MAX_DOCUMENT_BYTES: Final = 512 * 1024
 TOTAL_SECONDS: Final = 5.0
 
 # An answer in no encoding cannot be a compression bomb; one that comes encoded all the same is refused unread.
-_HEADERS: Final[Mapping[str, str]] = MappingProxyType({"Accept": "application/json", "Accept-Encoding": "identity"})
+_HEADERS: Final[Mapping[str, str]] = MappingProxyType({"Accept-Encoding": "identity"})
 # UnicodeError: the resolver's word for a host name with an empty or too long label.
 _TRANSPORT_ERRORS: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, UnicodeError)
 
@@ -37,6 +37,15 @@ class Answer:
             raise AnswerError(f"status {self.status}")
         return self
 
+    def text(self, media_type: str) -> str:
+        """The body as ASCII text. Raises `AnswerError` if it is not, or is not labelled as this media type."""
+        if self.media_type != media_type:
+            raise AnswerError(f"the answer is not {media_type} by its media type")
+        try:
+            return self.body.decode("ascii")
+        except UnicodeDecodeError:
+            raise AnswerError("the answer is not ASCII") from None
+
     def json(self) -> object:
         """The body as JSON. Raises `AnswerError` if it is not, or is not labelled as JSON."""
         if self.media_type != "application/json" and not self.media_type.endswith("+json"):
@@ -48,13 +57,18 @@ class Answer:
 
 
 def build_request(
-    method: str, url: str, *, form: Mapping[str, str] | None = None, json: bytes | None = None
+    method: str,
+    url: str,
+    *,
+    form: Mapping[str, str] | None = None,
+    json: bytes | None = None,
+    accept: str = "application/json",
 ) -> httpx.Request:
-    """A request for JSON, with a form or JSON as its body if there is one.
+    """A request for JSON, or another media type, with a form or JSON as its body if there is one.
 
     Raises `AnswerError` for a URL without a host.
     """
-    headers = _HEADERS if json is None else {**_HEADERS, "Content-Type": "application/json"}
+    headers = {**_HEADERS, "Accept": accept} | ({} if json is None else {"Content-Type": "application/json"})
     try:
         return httpx.Request(method, url, headers=headers, data=form, content=json)
     except (httpx.InvalidURL, UnicodeError) as error:

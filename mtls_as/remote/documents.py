@@ -9,6 +9,7 @@ import httpx
 from mtls_as.remote.bounded import (
     MAX_DOCUMENT_BYTES,
     TOTAL_SECONDS,
+    Answer,
     AnswerError,
     build_request,
     send,
@@ -49,14 +50,23 @@ class DocumentFetcher:
 
     async def get_json(self, url: str) -> object:
         """The parsed document at an `https` URL: status 200, labelled JSON. Raises `DocumentUnavailable` alone."""
-        if not is_https_url(url):
-            raise DocumentUnavailable(f"{url[:200]!a}: not an https URL")
         try:
-            request = build_request("GET", url)
-            answer = await send(self._client, request, seconds=self._seconds, limit=self._limit)
-            return answer.expect(HTTP_OK).json()
+            return (await self._get(url, "application/json", self._limit)).json()
         except AnswerError as error:
             raise DocumentUnavailable(f"{url}: {error}") from None
+
+    async def get_text(self, url: str, *, media_type: str, limit: int) -> str:
+        """ASCII text of one media type at an `https` URL, `limit` bytes at most. Raises `DocumentUnavailable` alone."""
+        try:
+            return (await self._get(url, media_type, limit)).text(media_type)
+        except AnswerError as error:
+            raise DocumentUnavailable(f"{url}: {error}") from None
+
+    async def _get(self, url: str, accept: str, limit: int) -> Answer:
+        if not is_https_url(url):
+            raise DocumentUnavailable(f"{url[:200]!a}: not an https URL")
+        answer = await send(self._client, build_request("GET", url, accept=accept), seconds=self._seconds, limit=limit)
+        return answer.expect(HTTP_OK)
 
     async def aclose(self) -> None:
         """Close what is still open."""

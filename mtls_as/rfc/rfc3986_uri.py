@@ -22,6 +22,12 @@ def is_http_url(text: object) -> bool:
     return _is_url(text, {"http", "https"})
 
 
+def https_origin(url: str) -> str:
+    """Scheme, host and port of what `is_https_url` knows as one, in the one spelling by which origins are compared."""
+    parts = urlsplit(url)
+    return f"https://{(parts.hostname or '').lower()}:{parts.port or 443}"
+
+
 def normalise_https_url(text: str) -> str | None:
     """An `https` URL without query and fragment, in the form that all of its spellings share (§6.2.2, §6.2.3).
 

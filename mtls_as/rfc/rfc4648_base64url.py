@@ -1,11 +1,12 @@
 """RFC 4648: base64url without padding (§5, as in RFC 7515 §2) and base64 with it (§4), one spelling for each value."""
 
 import binascii
-from base64 import b64encode, urlsafe_b64encode
+from base64 import b64encode
 from typing import Final
 
 # From this alphabet to the one that binascii knows; what is foreign here becomes foreign there.
 _TO_BASE64: Final = bytes.maketrans(b"-_+/=", b"+/!!!")
+_FROM_BASE64: Final = bytes.maketrans(b"+/", b"-_")
 # By the length modulo 4: the last characters whose unused bits are zero (RFC 4648 §3.5); a remainder of 1 has none.
 _LAST: Final = {2: b"AQgw", 3: b"AEIMQUYcgkosw048"}
 _PADDING: Final = (b"", b"===", b"==", b"=")
@@ -17,7 +18,7 @@ class Base64URLError(ValueError):
 
 def encode_base64url(data: bytes) -> str:
     """The base64url text of bytes, without padding."""
-    return urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+    return binascii.b2a_base64(data, newline=False).rstrip(b"=").translate(_FROM_BASE64).decode("ascii")
 
 
 def decode_base64url(text: bytes | str) -> bytes:

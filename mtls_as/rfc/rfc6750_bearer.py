@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 BEARER: Final = "Bearer"
 
 _CREDENTIALS: Final = re.compile(rb"[A-Za-z]+ +([A-Za-z0-9._~+/-]+=*) *")  # RFC 6750 §2.1: b64token
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _SCHEME: Final = re.compile(rb"[A-Za-z]+(?=[ \t,]|$)")
 _QUOTABLE: Final = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]*")  # RFC 6750 §3
 
@@ -48,6 +49,11 @@ def bearer_token(authorization: Sequence[bytes], query_string: bytes, *, scheme:
     if credentials is None:
         raise MalformedBearerRequest("The Authorization header is malformed.")
     return credentials[1].decode("ascii")
+
+
+def is_bearer_token(text: str) -> bool:
+    """Whether a text has the form of an access token (§2.1: b64token)."""
+    return _TOKEN.fullmatch(text) is not None
 
 
 def challenge(

@@ -66,6 +66,8 @@ class JWKSet:
     """
 
     keys: tuple[JWK, ...]
+    found_fit: dict[tuple[str, str], JWK] = field(init=False, repr=False, compare=False, default_factory=dict)
+    """By `kid` and algorithm, the keys that whoever verifies with them has found to fit: a memory, not a part."""
     _by_kid: Mapping[str, JWK] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -12,9 +12,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from jwt.algorithms import Algorithm, ECAlgorithm, OKPAlgorithm, RSAPSSAlgorithm
 
 from mtls_as.rfc.rfc4648_base64url import Base64URLError, decode_base64url, encode_base64url
@@ -40,7 +43,29 @@ MAX_HEADER_LENGTH: Final = 1024
 MAX_PROOF_LENGTH: Final = 8 * 1024
 """A key is in it: 2,000 characters for RSA of 8,192 bits, and as many for the signature."""
 
-_SHAPE: Final = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
+_SHAPE: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+
+
+_ECDSA_SHA256: Final = ec.ECDSA(hashes.SHA256())
+_P256_BYTES: Final = 32
+_SEGMENTS: Final = 3
+
+
+class _ES256Algorithm(ECAlgorithm):
+    """PyJWT's, but that a check makes nothing anew which is the same for all tokens."""
+
+    def __init__(self) -> None:
+        super().__init__(ECAlgorithm.SHA256)
+
+    def verify(self, msg: bytes, key: Any, sig: bytes) -> bool:  # noqa: ANN401 # PyJWT's own signature; `fits` was asked
+        if len(sig) != 2 * _P256_BYTES:  # RFC 7518 §3.4
+            return False
+        r, s = int.from_bytes(sig[:_P256_BYTES]), int.from_bytes(sig[_P256_BYTES:])
+        try:
+            key.verify(encode_dss_signature(r, s), msg, _ECDSA_SHA256)
+        except InvalidSignature:
+            return False
+        return True
 
 
 class _MLDSAAlgorithm(Algorithm):
@@ -66,7 +91,7 @@ class _MLDSAAlgorithm(Algorithm):
 
 _IMPLEMENTATIONS: Final[Mapping[str, Algorithm]] = MappingProxyType(
     {
-        "ES256": ECAlgorithm(ECAlgorithm.SHA256),
+        "ES256": _ES256Algorithm(),
         "PS256": RSAPSSAlgorithm(RSAPSSAlgorithm.SHA256),
         "EdDSA": OKPAlgorithm(),
         **dict.fromkeys(ML_DSA_ALGORITHMS, _MLDSAAlgorithm()),
@@ -101,8 +126,7 @@ class BadSignatureError(JWTError):
     """The signature is not by the key that the token names."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifiedJWT:
+class VerifiedJWT(NamedTuple):  # quicker to make than a frozen dataclass, and one is made for each token
     """A token whose signature is good. Its claims are authentic; whether they are acceptable is still to be judged."""
 
     header: Mapping[str, object]
@@ -145,10 +169,10 @@ def is_signature(message: bytes, signature: bytes, *, algorithm: str, public_key
     return fits(algorithm, public_key) and _IMPLEMENTATIONS[algorithm].verify(message, public_key, signature)
 
 
-def assemble(message: bytes, signature: bytes) -> str:
+def assemble(message: bytes, signature: bytes, *, max_length: int = MAX_TOKEN_LENGTH) -> str:
     """The token of a signing input and its signature. Raises `JWTError` for one longer than `verify` accepts."""
     token = f"{message.decode('ascii')}.{encode_base64url(signature)}"
-    if len(token) > MAX_TOKEN_LENGTH:
+    if len(token) > max_length:
         raise JWTError("the token would be too long")
     return token
 
@@ -168,22 +192,24 @@ def verify(
     *,
     type: str | tuple[str | None, ...],  # noqa: A002 # the header's own name
     algorithms: Collection[str],
+    max_length: int = MAX_TOKEN_LENGTH,
 ) -> VerifiedJWT:
     """Check a compact JWT of media type `type` (`at+jwt`) against a key set (RFC 7519 §7.2, RFC 8725 §3).
 
-    Several types can be allowed, in lower case; None among them stands for a header without `typ`.
+    Several types can be allowed, in lower case; None among them stands for a header without `typ`. `max_length` is in
+    characters.
 
     (1) shape and size, (2) header, (3) key by `kid`, (4) signature, (5) payload. Nothing of the payload is decoded
     before the signature is good. Raises `JWTError`; its subclass `UnknownKey` says that fresh keys may help. The caller
     must still judge every claim.
     """
-    unverified = _read(token, type=type, algorithms=algorithms)  # (1) (2)
-    key = _find_key(unverified.header, keys)  # (3)
-    algorithm = unverified.header.algorithm
-    if not _is_genuine(algorithm, key.public_key, unverified.message, unverified.signature):  # (4)
-        raise BadSignatureError(f"the signature is not by the key {_quote(unverified.header.kid)}")
-    payload = _parse_object(unverified.payload, "payload")  # (5)
-    return VerifiedJWT(header=unverified.header.members, claims=payload)
+    header, message, payload, signature = _read(
+        token, type=type, algorithms=algorithms, max_length=max_length
+    )  # (1) (2)
+    key = _find_key(header, keys)  # (3)
+    if not _is_genuine(header.algorithm, key.public_key, message, signature):  # (4)
+        raise BadSignatureError(f"the signature is not by the key {_quote(header.kid)}")
+    return VerifiedJWT(header.members, _parse_object(payload, "payload"))  # (5)
 
 
 def verify_proof(token: str, *, type: str, algorithms: Collection[str]) -> tuple[VerifiedJWT, PublicKey]:  # noqa: A002 # the header's own name
@@ -223,9 +249,13 @@ def verify_in_vain(
     is nothing to learn from a clock.
     """
     with contextlib.suppress(JWTError):
-        unverified = _read(token, type=type, algorithms=algorithms)
-        algorithm = unverified.header.algorithm
-        _is_genuine(algorithm, public_keys[algorithm], unverified.message, unverified.signature)
+        header, message, _, signature = _read(token, type=type, algorithms=algorithms)
+        _is_genuine(header.algorithm, public_keys[header.algorithm], message, signature)
+
+
+def has_three_segments(token: str) -> bool:
+    """Whether a text has the form of a compact JWT. No opaque token of this project has."""
+    return len(token) <= MAX_TOKEN_LENGTH and _SHAPE.fullmatch(token) is not None
 
 
 def unverified_claims(token: str) -> Mapping[str, object]:
@@ -236,44 +266,49 @@ def unverified_claims(token: str) -> Mapping[str, object]:
     return _parse_object(_segments(token)[1], "payload")
 
 
-@dataclass(frozen=True, slots=True)
-class _Unverified:
-    """A token whose header is acceptable; nothing of its payload is decoded."""
+def _read(
+    token: str,
+    *,
+    type: str | tuple[str | None, ...],  # noqa: A002 # the header's own name
+    algorithms: Collection[str],
+    max_length: int = MAX_TOKEN_LENGTH,
+) -> tuple[_Header, bytes, str, str]:
+    """Steps (1) and (2) of `verify`: all that can be refused without a key. Raises `MalformedJWTError`.
 
-    header: _Header
-    message: bytes
-    payload: str
-    signature: str
-
-
-def _read(token: str, *, type: str | tuple[str | None, ...], algorithms: Collection[str]) -> _Unverified:  # noqa: A002 # the header's own name
-    """Steps (1) and (2) of `verify`: all that can be refused without a key. Raises `MalformedJWTError`."""
-    encoded_header, payload, signature = _segments(token)
+    What it gives is an acceptable header, what is signed, and payload and signature, neither decoded.
+    """
+    encoded_header, payload, signature = _segments(token, max_length)
     header = _parse_header(encoded_header)
     if header.algorithm not in _IMPLEMENTATIONS or header.algorithm not in algorithms:
         raise MalformedJWTError(f"the algorithm {_quote(header.algorithm)} is not allowed")
-    allowed = type if isinstance(type, tuple) else (type,)
-    if header.type not in allowed:
+    if header.type != type and (isinstance(type, str) or header.type not in type):
+        allowed = type if isinstance(type, tuple) else (type,)
         found = "there is no type" if header.type is None else f"the type {_quote(header.type)} is not the right one"
         raise MalformedJWTError(f"{found}: it is to be {' or '.join(map(str, allowed))}")
-    return _Unverified(header, token[: -len(signature) - 1].encode("ascii"), payload, signature)
+    return header, token[: -len(signature) - 1].encode("ascii"), payload, signature
 
 
-def _segments(token: str) -> tuple[str, str, str]:
-    shape = _SHAPE.fullmatch(token) if len(token) <= MAX_TOKEN_LENGTH else None
-    if shape is None:
-        raise MalformedJWTError(f"the token ({len(token)} characters) is not three segments of base64url within bounds")
-    return shape[1], shape[2], shape[3]
+def _segments(token: str, max_length: int = MAX_TOKEN_LENGTH) -> list[str]:
+    """The three segments. Whoever decodes them finds what is not base64url."""
+    if len(token) <= max_length and token.isascii():
+        segments = token.split(".", 3)
+        if len(segments) == _SEGMENTS and all(segments):
+            return segments
+    raise MalformedJWTError(f"the token ({len(token)} characters) is not three segments of base64url within bounds")
 
 
 def _find_key(header: _Header, keys: JWKSet) -> JWK:
     """The key, by name alone, and fit for the algorithm."""
+    known = keys.found_fit.get((header.kid, header.algorithm))
+    if known is not None:
+        return known
     key = keys.find(header.kid)
     if key is None:
         raise UnknownKey(header.kid)
     algorithm = header.algorithm
     if not _is_for(algorithm, key):
         raise UnfitKeyError(f"the key {_quote(header.kid)} is not for {algorithm} signatures")
+    keys.found_fit[header.kid, algorithm] = key
     return key
 
 

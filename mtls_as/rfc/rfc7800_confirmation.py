@@ -5,6 +5,7 @@ of them or none, never both.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from mtls_as.rfc import rfc8705_mtls
@@ -40,10 +41,16 @@ def format_confirmation(confirmation: Confirmation) -> dict[str, str]:
             return {DPOP_MEMBER: thumbprint}
 
 
+@lru_cache(maxsize=1_024)
+def _certificate_binding(thumbprint: str) -> CertificateBinding:
+    """One for all tokens of a certificate."""
+    return CertificateBinding(thumbprint)
+
+
 def parse_confirmation(cnf: object) -> Confirmation:
     """Read a `cnf` value. Raises `ConfirmationError`, also for a second member, which would go unchecked (§3.1)."""
     if not isinstance(cnf, dict) or DPOP_MEMBER not in cnf:
-        return CertificateBinding(rfc8705_mtls.parse_confirmation(cnf))
+        return _certificate_binding(rfc8705_mtls.parse_confirmation(cnf))
     thumbprint = cnf[DPOP_MEMBER]
     if len(cnf) != 1:
         raise ConfirmationError("cnf must have the member jkt and no other")

@@ -5,6 +5,7 @@ a document may see two different documents.
 """
 
 import json
+from collections.abc import Callable
 from typing import Final
 
 
@@ -16,7 +17,12 @@ def parse_json(data: bytes) -> object:
     """Parse one JSON text, UTF-8 without byte order mark. The caller has bounded its size. Raises `JSONError` alone."""
     try:
         text = data.decode("utf-8")
-        value: object = _DECODER.decode(text)
+        try:
+            value, end = _SCAN(text, 0)
+        except StopIteration:
+            end = -1
+        if end != len(text):  # white space around it, or something that is no JSON
+            value = _DECODER.decode(text)
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode("utf-8")  # a lone surrogate has no UTF-8 form
     except JSONError:
@@ -42,3 +48,5 @@ def _no_constant(_name: str) -> object:
 
 
 _DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
+# What `decode` calls between looking for white space; the stubs do not name it.
+_SCAN: Final[Callable[[str, int], tuple[object, int]]] = _DECODER.scan_once  # type: ignore[attr-defined] # as said

@@ -21,6 +21,7 @@ class ServerMetadata:
 
     issuer: str
     token_endpoint: str | None
+    introspection_endpoint: str | None
     jwks_uri: str | None
     mtls_endpoint_aliases: Mapping[str, str]
 
@@ -28,6 +29,11 @@ class ServerMetadata:
     def mtls_token_endpoint(self) -> str | None:
         """Where a client with a certificate asks for tokens: the alias comes first (RFC 8705 §5)."""
         return self.mtls_endpoint_aliases.get("token_endpoint", self.token_endpoint)
+
+    @property
+    def mtls_introspection_endpoint(self) -> str | None:
+        """Where a resource server with a certificate asks about tokens, likewise."""
+        return self.mtls_endpoint_aliases.get("introspection_endpoint", self.introspection_endpoint)
 
 
 def metadata_url(issuer: str) -> str:
@@ -123,6 +129,7 @@ def parse_metadata(document: object, *, issuer: str) -> ServerMetadata:
     return ServerMetadata(
         issuer=issuer,
         token_endpoint=_url(document, "token_endpoint"),
+        introspection_endpoint=_url(document, "introspection_endpoint"),
         jwks_uri=_url(document, "jwks_uri"),
         mtls_endpoint_aliases=MappingProxyType({name: url for name, url in urls.items() if url is not None}),
     )

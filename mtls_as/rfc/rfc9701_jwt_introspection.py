@@ -4,8 +4,13 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from mtls_as.rfc.rfc9068_at_jwt import ClaimsError
+
 TOKEN_INTROSPECTION_TYPE: Final = "token-introspection+jwt"  # noqa: S105 # the `typ` of §5, not a secret
 MEDIA_TYPE: Final = f"application/{TOKEN_INTROSPECTION_TYPE}"
+
+MAX_ANSWER_AGE: Final = 10.0
+"""Seconds."""
 
 _QUALITY: Final = re.compile(r"q=([01](?:\.[0-9]{0,3})?)", re.IGNORECASE)
 
@@ -28,6 +33,27 @@ def introspection_claims(
     There is neither `sub` nor `exp`, so that nobody takes it for an access token (§8.1). `issued_at` is in seconds.
     """
     return {"iss": issuer, "aud": audience, "iat": issued_at, "token_introspection": dict(answer)}
+
+
+def read_introspection_claims(
+    claims: Mapping[str, object], *, issuer: str, audience: str, at: float, leeway: float
+) -> object:
+    """The answer within a signed one whose signature is good (§5): by our issuer, for us, and made just now.
+
+    It names no token, so that one which is older than `MAX_ANSWER_AGE` could be the answer to another question.
+    Raises `ClaimsError` and nothing else.
+    """
+    if claims.get("iss") != issuer:
+        raise ClaimsError("iss", "is not the expected issuer")
+    named = claims.get("aud")
+    if named != audience and not (isinstance(named, list) and audience in named):
+        raise ClaimsError("aud", "does not name the caller")
+    issued_at = claims.get("iat")
+    if isinstance(issued_at, bool) or not isinstance(issued_at, int | float):
+        raise ClaimsError("iat", "is missing or not a time")
+    if not -leeway <= at - issued_at <= MAX_ANSWER_AGE + leeway:
+        raise ClaimsError("iat", "the answer is not of now")
+    return claims.get("token_introspection")
 
 
 def _weighed(media_range: str) -> tuple[str, float]:

@@ -23,8 +23,10 @@ from mtls_as.verifier.errors import (
     VerificationUnavailable,
 )
 from mtls_as.verifier.guard import ResourceGuard
+from mtls_as.verifier.introspection import Introspection
 from mtls_as.verifier.request import Answer, Refusal, ResourceRequest
-from mtls_as.verifier.verifier import AccessTokenVerifier, VerifiedToken
+from mtls_as.verifier.token import VerifiedToken
+from mtls_as.verifier.verifier import AccessTokenVerifier
 
 __all__ = [
     "AccessTokenVerifier",
@@ -37,6 +39,7 @@ __all__ = [
     "GivenCertificate",
     "InsufficientAuthorization",
     "InsufficientScope",
+    "Introspection",
     "InvalidDPoPProof",
     "InvalidToken",
     "ProofMemory",

@@ -21,6 +21,8 @@ class TokenRefusal(StrEnum):
     OTHER_CERTIFICATE = "other_certificate"
     WRONG_SCHEME = "wrong_scheme"
     NOT_OVER_TLS = "not_over_tls"
+    REVOKED = "revoked"
+    INACTIVE = "inactive"
 
 
 _INVALID: Final = "The access token is malformed, expired or not valid here."
@@ -82,4 +84,4 @@ class InsufficientScope(Exception):  # noqa: N818 # the name of the OAuth error
 
 
 class VerificationUnavailable(Exception):  # noqa: N818 # a state of the world, not a mistake
-    """Nothing can be said about any token, as while no key of the issuer could be had since the start. HTTP 503."""
+    """Nothing can be said about this token now: no key of the issuer, no status list, no answer of its. HTTP 503."""
