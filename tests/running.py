@@ -56,6 +56,7 @@ class Deployment:
     port: int = 0
     """Of the mTLS listener; 0 for any."""
     workers: int = 1
+    storage_url: str = "sqlite:///test.db"
     storage_options: str = ""
     """Further lines of `[storage]`."""
     drain: float = 0.0
@@ -112,7 +113,7 @@ private_key = "server-key.pem"
 bind = "127.0.0.1:{self.port}"
 {public}{admin}{proxy}
 [storage]
-url = "sqlite:///test.db"
+url = "{self.storage_url}"
 encryption_key_file = "test.key"
 {self.storage_options}
 [tokens]
@@ -136,7 +137,7 @@ scopes = {list(SCOPES)!r}
 
     def _initialise(self) -> None:
         key = create_key_file(self.folder / "test.key")
-        url = f"sqlite:///{self.folder / 'test.db'}"
+        url = load_settings(self.path).storage.url
         upgrade(url)
 
         async def add_key() -> None:

@@ -97,13 +97,14 @@ class Node:
     async def follow_storage(self) -> None:
         """Take over what other processes write to the storage, until cancelled."""
         while True:
-            await asyncio.sleep(POLL_SECONDS)
             try:
+                await self.storage.wait_for_change(POLL_SECONDS)
                 await self.foundation.refresh()
             except StorageUnavailable:
                 pass  # the contact has told it
             except Exception:  # noqa: BLE001 # the next time may go well, and the storage must be followed
                 _diagnostics.exception("the storage could not be followed: an unforeseen error")
+                await asyncio.sleep(POLL_SECONDS)
 
     async def follow_keys(self) -> None:
         """Keep the signing keys as the settings in force want them, until cancelled."""
