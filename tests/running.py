@@ -82,7 +82,7 @@ class Deployment:
 
     def resource(self, identifier: str, *scopes: str, options: str = "") -> Self:
         """Declare a resource beside the usual one."""
-        lines = ["[[resources]]", f"identifier = {_toml(identifier)}", f"scopes = {list(scopes)!r}", options]
+        lines = ["[[resources]]", f"identifier = {_toml(identifier)}", f"scopes = {_toml(list(scopes))}", options]
         self.sections.append("\n".join(lines))
         return self
 

@@ -16,6 +16,7 @@ from mtls_as.cli.inventory import inventory
 from mtls_as.cli.keys import keys
 from mtls_as.cli.output import printable
 from mtls_as.cli.registration_tokens import registration
+from mtls_as.cli.reload import reload
 from mtls_as.cli.revoke import revoke
 from mtls_as.cli.serve import check_config, serve
 from mtls_as.cli.token import token
@@ -73,5 +74,5 @@ def application() -> None:
 
 
 cert.add_command(inventory)
-for _command in (init, serve, check_config, health, client, cert, token, verify, keys, revoke, registration):
+for _command in (init, serve, check_config, health, client, cert, token, verify, keys, revoke, registration, reload):
     application.add_command(_command)

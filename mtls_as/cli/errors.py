@@ -14,6 +14,7 @@ def _foreseeable() -> tuple[type[Exception], ...]:
     """Imported only now: a command that does its work needs none of this."""
     from mtls_as.cli.development_pki import DevelopmentPKIError
     from mtls_as.cli.files import FileError
+    from mtls_as.cli.remote import RemoteError
     from mtls_as.client import ClientError
     from mtls_as.config import ConfigurationError
     from mtls_as.pki.trust_domains import TrustConfigurationError
@@ -38,6 +39,7 @@ def _foreseeable() -> tuple[type[Exception], ...]:
         FileError,
         JWKError,
         NoSigningKey,
+        RemoteError,
         SignerConfigurationError,
         SignerUnavailable,
         StorageError,

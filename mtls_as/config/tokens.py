@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 
 from mtls_as.config.problems import Problem
-from mtls_as.server.endpoints.administration import REVOCATIONS_SCOPE
+from mtls_as.server.endpoints.admin.routes import AdminScope
 
 
 def find_admin_conflicts(table: Mapping[str, object]) -> Iterator[Problem]:
-    """An administration that nobody could reach: its tokens are for a resource of this file, with its scope."""
+    """An administration that nobody could reach: its tokens are for a resource of this file, with one of its scopes."""
     listeners, resources = table.get("listeners"), table.get("resources")
     admin = listeners.get("admin") if isinstance(listeners, Mapping) else None
     name = admin.get("resource") if isinstance(admin, Mapping) else None
@@ -18,8 +18,8 @@ def find_admin_conflicts(table: Mapping[str, object]) -> Iterator[Problem]:
         for resource in (resources if isinstance(resources, list) else ())
         if isinstance(resource, Mapping) and resource.get("identifier") == name
     ]
-    if not any(isinstance(known, list) and REVOCATIONS_SCOPE in known for known in scopes):
-        message = f"must be the identifier of one of the resources, with the scope {REVOCATIONS_SCOPE}"
+    if not any(isinstance(known, list) and any(scope in known for scope in AdminScope) for known in scopes):
+        message = f"must be the identifier of one of the resources, with a scope such as {AdminScope.RELOAD}"
         yield Problem("listeners.admin.resource", message)
 
 

@@ -1,12 +1,14 @@
-"""The routes of the admin listener: health for orchestrators, metrics for Prometheus."""
+"""The routes of the admin listener: health for orchestrators, metrics for Prometheus, and the administration."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from mtls_as.http.admin_api.answers import AdminAPI
+from mtls_as.http.admin_api.operations import ADMIN_OPERATIONS
 from mtls_as.http.answers import Answer, json_answer
 from mtls_as.http.operation import Operation
-from mtls_as.http.operations import LIVE, METRICS, READY, REVOKE_TOKENS
+from mtls_as.http.operations import LIVE, METRICS, READY
 from mtls_as.http.routes import HTTPEndpoint, ReadBody, Route, with_description
 from mtls_as.server.readiness import Readiness
 
@@ -15,11 +17,11 @@ _CACHING: Final = {"Cache-Control": "no-store"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminEndpoints:
-    """What the routes call. `metrics` gives a content type and a body; `administration` is there if configured."""
+    """What the routes call. `metrics` gives a content type and a body; `api` is there if configured."""
 
     readiness: Callable[[], Awaitable[Readiness]]
     metrics: Callable[[], Awaitable[tuple[str, bytes]]]
-    administration: HTTPEndpoint | None = None
+    api: AdminAPI | None = None
 
 
 def admin_routes(endpoints: AdminEndpoints, *, url: str) -> tuple[Route, ...]:
@@ -40,7 +42,7 @@ def admin_routes(endpoints: AdminEndpoints, *, url: str) -> tuple[Route, ...]:
         return Answer(status=200, headers=headers, body=body)
 
     found: list[tuple[Operation, HTTPEndpoint]] = [(LIVE, live), (READY, ready), (METRICS, metrics)]
-    if endpoints.administration is not None:
-        found.append((REVOKE_TOKENS, endpoints.administration))
+    if endpoints.api is not None:
+        found += [(each, endpoints.api.endpoint(route, each)) for route, each in ADMIN_OPERATIONS.items()]
     routes = [Route(operation=operation, path=operation.path, endpoint=endpoint) for operation, endpoint in found]
-    return with_description(routes, title="The server's health", url=url)
+    return with_description(routes, title="The administration of the server", url=url)

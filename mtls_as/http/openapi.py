@@ -69,10 +69,13 @@ def _operation(path: str, operation: Operation) -> dict[str, object]:
     }
     if operation.request is not None:
         described["requestBody"] = {"required": True, "content": _contents((operation.request,))}
-    if names := _PARAMETER.findall(path):
-        described["parameters"] = [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
-        ]
+    parameters: list[dict[str, object]] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in _PARAMETER.findall(path)
+    ]
+    parameters += [{"name": name, "in": "query", "schema": schema} for name, schema in operation.query.items()]
+    if parameters:
+        described["parameters"] = parameters
     return described
 
 

@@ -53,6 +53,8 @@ class Operation:
     """Where it is specified: “RFC 7009 §2”."""
     tag: str
     request: Content | None = None
+    query: Mapping[str, Schema] = field(default_factory=dict)
+    """The parameters that its query may have."""
     responses: Mapping[int, Response]
     """By status; the refusals that every operation shares need not be named."""
     security: tuple[tuple[Security, ...], ...] = ()

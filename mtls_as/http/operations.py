@@ -12,7 +12,6 @@ _TOKENS: Final = "Tokens"
 _DOCUMENTS: Final = "Documents"
 _REGISTRATION: Final = "Registration"
 _HEALTH: Final = "Health"
-_ADMINISTRATION: Final = "administration"
 
 # A client proves itself by its certificate, by its secret, or in the form; a certificate beside these binds its tokens.
 _CLIENT: Final = ((Security.MUTUAL_TLS,), (Security.CLIENT_SECRET,), ())
@@ -130,21 +129,6 @@ METRICS: Final = Operation(
     standard="Prometheus exposition format",
     tag=_HEALTH,
     responses={200: Response(description="The metrics.", contents=(Content(media_type="text/plain", schema=_TEXT),))},
-)
-REVOKE_TOKENS: Final = Operation(
-    name="revokeTokens",
-    method="POST",
-    path="/revocations",
-    summary="End the access tokens of a client, of a certificate or before a time, or one by its jti.",
-    standard="docs/tokens.md",
-    tag=_ADMINISTRATION,
-    request=Content(media_type=FORM, schema=reference("RevocationRequest")),
-    responses={
-        204: Response(description="They count for nothing."),
-        401: _NO_TOKEN,
-        403: _json("The token has not the scope.", "Error"),
-    },
-    security=((Security.BOUND_ACCESS_TOKEN, Security.MUTUAL_TLS),),
 )
 REGISTER: Final = Operation(
     name="registerClient",

@@ -56,6 +56,12 @@ SCHEMAS: Final[Mapping[str, Schema]] = MappingProxyType(
             ),
             "additionalProperties": False,
         },
+        "AdminError": _object(
+            "error",
+            "error_description",
+            error={"type": "string", "enum": sorted(ErrorCode)},
+            error_description={"type": "string", "description": "What is wrong, in words; a line for each problem."},
+        ),
         "TokenRequest": _object(
             "grant_type",
             grant_type={"type": "string", "examples": ["client_credentials"]},
@@ -89,6 +95,27 @@ SCHEMAS: Final[Mapping[str, Schema]] = MappingProxyType(
         "TokenReference": _object("token", token=_TEXT, token_type_hint=_TEXT, **_CREDENTIALS),
         "RevocationRequest": _object(
             token_id=_TEXT, client_id=_TEXT, certificate=_TEXT, before={"type": "integer", "minimum": 0}
+        ),
+        "ReloadReport": _object(
+            "outcome",
+            "generation",
+            "problems",
+            "processes",
+            outcome={"type": "string", "enum": ["succeeded", "failed", "incomplete"]},
+            generation={"type": "integer", "description": "In force in the process that answers."},
+            problems=_TEXTS,
+            processes={
+                "type": "array",
+                "description": "The processes that have been asked, the one that answers first.",
+                "items": _object(
+                    "process",
+                    "outcome",
+                    "generation",
+                    process={"type": "integer"},
+                    outcome={"type": "string", "enum": ["succeeded", "failed", "incomplete"]},
+                    generation={"type": ["integer", "null"]},
+                ),
+            },
         ),
         "IntrospectionResponse": _object(
             "active",

@@ -87,6 +87,8 @@ class Form:
     """The parameters of one `application/x-www-form-urlencoded` body; empty values count as omitted (RFC 6749 §3.2)."""
 
     _values: Mapping[str, tuple[str, ...]]
+    names: frozenset[str] = frozenset()
+    """Of all parameters, also of those that count as omitted."""
 
     def get(self, name: str) -> str | None:
         """The value of a parameter that may occur once, or None."""
@@ -130,7 +132,7 @@ def parse_form(body: bytes) -> Form:
         seen.add(name)
         if value:
             values[name] = (*values.get(name, ()), value)
-    return Form(MappingProxyType(values))
+    return Form(MappingProxyType(values), frozenset(seen))
 
 
 def parse_scope(text: str) -> tuple[str, ...]:

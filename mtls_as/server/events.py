@@ -53,6 +53,10 @@ class RequestEvent:
     """Who acts for the subject in the token (RFC 8693 §4.1)."""
     source_token_id: str | None = None
     """The `jti` of the token or assertion that the new token was given for."""
+    action: str | None = None
+    """What an administrator does or tries to do: the name of the operation."""
+    target: str | None = None
+    """What the administrator does it to."""
     outcome: Outcome = Outcome.ANSWERED
     error: str | None = None
     refusal: Refusal | None = None
@@ -81,6 +85,8 @@ class ReloadOutcome(StrEnum):
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    INCOMPLETE = "incomplete"
+    """Not every process has told in time. No single process ends so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +101,8 @@ class ReloadEvent:
     """The number of the generation that is in force afterwards."""
     detail: str | None = None
     """Why it failed."""
+    problems: tuple[str, ...] = field(default=(), metadata={"logged": False})
+    """The same, one by one."""
     latency_seconds: float | None = None
 
 

@@ -19,6 +19,7 @@ from mtls_as.remote.key_sets import RemoteKeySet
 from mtls_as.server.client_authentication.decoys import Decoys
 from mtls_as.server.client_directory import StoredClients
 from mtls_as.server.dpop_nonces import DPoPNonces
+from mtls_as.server.endpoints.admin.reload import ReloadAll
 from mtls_as.server.events import EventSink, emit_to_all
 from mtls_as.server.opaque_tokens import OPAQUE_TOKEN_BYTES, OpaqueTokens
 from mtls_as.server.ports import Clock, ExternalSigners, StorageUnavailable
@@ -94,6 +95,8 @@ class Foundation:
     metrics: Metrics
     emit: EventSink
     clock: Clock
+    reload_all: Current[ReloadAll | None] = field(default_factory=lambda: Current(None))
+    """What reloads this server, from when it serves."""
     _revision: int = field(default=-1, init=False)
 
     async def refresh(self) -> bool:

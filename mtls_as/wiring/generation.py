@@ -9,8 +9,8 @@ from functools import partial
 
 from mtls_as.config import ConfigurationError, Problem, Settings
 from mtls_as.http.admin import AdminEndpoints
-from mtls_as.http.administration import answer_administration_request
-from mtls_as.http.routes import Endpoints, HTTPEndpoint
+from mtls_as.http.admin_api.answers import AdminAPI
+from mtls_as.http.routes import Endpoints
 from mtls_as.observability.expiries import Expiries
 from mtls_as.observability.state_metrics import ListEnd, ServerState
 from mtls_as.pki.trust_domains import TrustDomains
@@ -21,7 +21,9 @@ from mtls_as.server.claims import ClaimsHooks
 from mtls_as.server.client_authentication.authenticator import ClientAuthenticator
 from mtls_as.server.client_directory import ClientDirectory
 from mtls_as.server.dpop_proofs import DPoPProofs
-from mtls_as.server.endpoints.administration import RevocationAdministration
+from mtls_as.server.endpoints.admin.guard import AdminGuard
+from mtls_as.server.endpoints.admin.reload import ReloadAdministration
+from mtls_as.server.endpoints.admin.revocations import RevocationAdministration
 from mtls_as.server.endpoints.introspection import IntrospectionEndpoint
 from mtls_as.server.endpoints.metadata import MetadataEndpoint
 from mtls_as.server.endpoints.registration import CertificateRegistrants, RegistrationEndpoint
@@ -340,20 +342,23 @@ def _admin_endpoints(
     return AdminEndpoints(
         readiness=checks.run,
         metrics=exposition,
-        administration=_administration(settings, foundation, clients),
+        api=_admin_api(settings, foundation, clients),
     )
 
 
-def _administration(settings: Settings, foundation: Foundation, clients: ClientDirectory) -> HTTPEndpoint | None:
+def _admin_api(settings: Settings, foundation: Foundation, clients: ClientDirectory) -> AdminAPI | None:
     audience = settings.listeners.admin_resource
     if audience is None:
         return None
-    endpoint = RevocationAdministration(
-        audience=audience,
-        tokens=_active_tokens(settings, foundation, clients),
-        revocations=foundation.revocations,
+    return AdminAPI(
+        guard=AdminGuard(audience=audience, tokens=_active_tokens(settings, foundation, clients)),
+        handlers={
+            **RevocationAdministration(revocations=foundation.revocations).handlers(),
+            **ReloadAdministration(reload_all=foundation.reload_all.current).handlers(),
+        },
+        clock=foundation.clock,
+        emit=foundation.emit,
     )
-    return partial(answer_administration_request, endpoint=endpoint, clock=foundation.clock, emit=foundation.emit)
 
 
 def _active_tokens(settings: Settings, foundation: Foundation, clients: ClientDirectory) -> ActiveTokens:

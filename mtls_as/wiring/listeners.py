@@ -6,6 +6,7 @@ from typing import Final
 from mtls_as.config import ProxyListenerSettings, Settings
 from mtls_as.forwarded import CERTIFICATE_HEADERS, MAX_FORWARDED_BYTES
 from mtls_as.http.admin import AdminEndpoints, admin_routes
+from mtls_as.http.admin_api.paths import UndecodedPaths
 from mtls_as.http.app import create_app
 from mtls_as.http.certificate import ForwardedCertificate, HandshakeCertificate
 from mtls_as.http.network_guard import NetworkGuard
@@ -35,7 +36,7 @@ def make_applications(settings: Settings, endpoints: Endpoints, admin: AdminEndp
         applications["public"] = app(public_routes(endpoints))
     if listeners.admin_bind is not None:
         routes = admin_routes(admin, url=f"https://{listeners.admin_bind}")
-        administration = create_app(routes, emit=endpoints.emit, fast_lane=False)
+        administration = UndecodedPaths(create_app(routes, emit=endpoints.emit, fast_lane=False))
         applications["admin"] = NetworkGuard(administration, listeners.admin_networks)
     return applications
 

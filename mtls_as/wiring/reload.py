@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Callable
 from typing import Final
@@ -10,6 +11,7 @@ from typing import Final
 from mtls_as.config import ConfigurationError, load_settings
 from mtls_as.pki.trust_domains import TrustConfigurationError
 from mtls_as.server.events import ReloadEvent, ReloadOutcome, ReloadSink
+from mtls_as.server.reloading import ProcessReload
 from mtls_as.server.signing_keys import NoSigningKey
 from mtls_as.storage import StorageError
 from mtls_as.tls import PrepareCredentials, ServerCredentials, TLSConfigurationError
@@ -17,7 +19,11 @@ from mtls_as.wiring.file_watch import FileWatch, Look, look_at, watched_files
 from mtls_as.wiring.fixed_keys import fixed_keys, refuse_changes
 from mtls_as.wiring.generation import build_generation
 from mtls_as.wiring.node import POLL_SECONDS, Node
+from mtls_as.wiring.reload_board import ReloadBoard
 
+ANSWER_SECONDS: Final = 20.0
+"""How long a worker that was asked to reload waits for its fellows to tell what became of it."""
+_LOOK_SECONDS: Final = 0.1
 RETRY_SECONDS: Final = 60.0
 """How often files that could not be taken over are tried again: the cause may have been elsewhere."""
 
@@ -29,7 +35,7 @@ class Reloader:
     """Replaces the generation of a node. Whatever goes wrong, the old one stays in force as it is, and that is said.
 
     `looked` comes from `read_settings`, with the settings of the node. Setting `asked` has `follow`
-    reload at once; `note` takes an event for each reload.
+    reload at once; `note` takes an event for each reload. Workers that have fellows share a `board` with them.
     """
 
     def __init__(
@@ -39,6 +45,7 @@ class Reloader:
         looked: Look,
         asked: asyncio.Event,
         note: ReloadSink,
+        board: ReloadBoard | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._node = node
@@ -51,6 +58,13 @@ class Reloader:
         self._prepare_credentials: PrepareCredentials = _prepare_nothing
         self._lock = asyncio.Lock()
         self._asked = asked
+        self._board = board
+        node.foundation.reload_all.value = self.reload_all
+        if board is not None:
+            start = ProcessReload(
+                process=board.process, outcome=ReloadOutcome.SUCCEEDED, generation=node.generation.number
+            )
+            board.tell(start, began=board.joined_at)
 
     def attach(self, prepare: PrepareCredentials) -> None:
         """Tell how the listeners take new credentials; without it, requests alone see a new generation."""
@@ -65,6 +79,8 @@ class Reloader:
             if self._asked.is_set():
                 self._asked.clear()
                 await self.reload("signal")
+            elif cause := await self._asked_by_fellow():
+                await self.reload(cause)
             elif await self._is_due():
                 await self.reload("file change")
 
@@ -78,16 +94,56 @@ class Reloader:
         (5) All of it is put into force, and no request comes in between.
         """
         async with self._lock:
-            started = time.perf_counter()
-            problem: str | None = None
+            began = time.monotonic()
+            problems: list[str] = []
             try:
                 await self._take_over()
             except _FORESEEN as error:
-                problem = "; ".join(str(error).splitlines())
+                problems = str(error).splitlines()
             except Exception as error:  # noqa: BLE001 # the old generation stays in force, whatever it is
                 _diagnostics.exception("a reload failed for an unforeseen reason")
-                problem = f"unforeseen: {type(error).__name__}: {error}"
-            return self._tell(cause, problem, time.perf_counter() - started)
+                problems = [f"unforeseen: {type(error).__name__}: {error}"]
+            event = self._tell(cause, tuple(problems), time.monotonic() - began)
+            await self._tell_fellows(event, began)
+            return event
+
+    async def reload_all(self, cause: str) -> tuple[ProcessReload, ...]:
+        """Reload here, and if that went well in every other worker too; what became of it, here first.
+
+        It goes on to its end if whoever waits for it gives up.
+        """
+        return await asyncio.shield(asyncio.create_task(self._reload_all(cause)))
+
+    async def _reload_all(self, cause: str) -> tuple[ProcessReload, ...]:
+        event = await self.reload(cause)
+        board = self._board
+        here = ProcessReload.of(event, process=os.getpid() if board is None else board.process)
+        if board is None or event.outcome is ReloadOutcome.FAILED:
+            return (here,)
+        since = await asyncio.to_thread(board.ask, cause)
+        deadline = self._monotonic() + ANSWER_SECONDS
+        while True:
+            others = await asyncio.to_thread(board.others, since=since)
+            missing = [each for each in others if each.outcome is ReloadOutcome.INCOMPLETE]
+            if not missing or self._monotonic() >= deadline:
+                return (here, *others)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _tell_fellows(self, event: ReloadEvent, began: float) -> None:
+        if self._board is None:
+            return
+        try:
+            told = ProcessReload.of(event, process=self._board.process)
+            await asyncio.to_thread(self._board.tell, told, began=began)
+        except OSError:
+            _diagnostics.exception("other workers could not be told of a reload")
+
+    async def _asked_by_fellow(self) -> str | None:
+        try:
+            return None if self._board is None else await asyncio.to_thread(self._board.asked)
+        except OSError:
+            _diagnostics.exception("other workers could not be heard")
+            return None
 
     async def _take_over(self) -> None:
         before = self._node.generation
@@ -120,8 +176,8 @@ class Reloader:
             _diagnostics.exception("the files of the configuration could not be watched")
             return is_retry
 
-    def _tell(self, cause: str, problem: str | None, seconds: float) -> ReloadEvent:
-        number = self._node.generation.number
+    def _tell(self, cause: str, problems: tuple[str, ...], seconds: float) -> ReloadEvent:
+        number, problem = self._node.generation.number, "; ".join(problems) or None
         self._retry_at = None if problem is None else self._monotonic() + RETRY_SECONDS
         if problem is None:
             self._node.announce(f"reload ({cause})")
@@ -133,6 +189,7 @@ class Reloader:
             outcome=ReloadOutcome.SUCCEEDED if problem is None else ReloadOutcome.FAILED,
             generation=number,
             detail=problem,
+            problems=problems,
             latency_seconds=seconds,
         )
         self._node.foundation.metrics.count_reload("configuration", succeeded=problem is None)

@@ -30,6 +30,7 @@ from mtls_as.wiring.file_watch import read_settings
 from mtls_as.wiring.fixed_keys import fixed_keys, refuse_changes
 from mtls_as.wiring.node import open_node
 from mtls_as.wiring.reload import Reloader
+from mtls_as.wiring.reload_board import ReloadBoard, reload_folder
 
 
 async def check(settings: Settings) -> list[Listener]:
@@ -64,18 +65,30 @@ def serve(path: Path) -> None:
     sockets = bind_listeners(asyncio.run(check(settings)), inherited=inherited)
     has_metrics = settings.listeners.admin_bind is not None
     _check_event_output(settings)
-    with shared_by_workers() if has_metrics and settings.server.workers > 1 else contextlib.nullcontext():
-        run_workers(settings.server.workers, sockets, partial(_work, path, fixed_keys(settings), settings.events))
+    has_fellows = settings.server.workers > 1
+    with (
+        shared_by_workers() if has_metrics and has_fellows else contextlib.nullcontext(),
+        reload_folder() if has_fellows else contextlib.nullcontext() as meeting_place,
+    ):
+        run_workers(
+            settings.server.workers, sockets, partial(_work, path, fixed_keys(settings), settings.events, meeting_place)
+        )
 
 
-def _work(path: Path, fixed: Mapping[str, str], events: EventsSettings, sockets: list[socket]) -> None:
+def _work(
+    path: Path, fixed: Mapping[str, str], events: EventsSettings, meeting_place: Path | None, sockets: list[socket]
+) -> None:
     log_diagnostics(events.diagnostics)
     log = EventLog(_event_output(events), clock=time.time)
     with log.writing():
-        asyncio.run(_serve_node(path, fixed, sockets, log))
+        # Its place is taken before the files are read: who asks for a reload from now on waits for it.
+        board = None if meeting_place is None else ReloadBoard(meeting_place)
+        asyncio.run(_serve_node(path, fixed, sockets, log, board))
 
 
-async def _serve_node(path: Path, fixed: Mapping[str, str], sockets: list[socket], log: EventLog) -> None:
+async def _serve_node(
+    path: Path, fixed: Mapping[str, str], sockets: list[socket], log: EventLog, board: ReloadBoard | None
+) -> None:
     """Serve in this process. A worker that replaces another takes what the files say now, like a reload."""
     loop, shutdown, hangup = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
     loop.add_signal_handler(signal.SIGHUP, hangup.set)
@@ -84,7 +97,7 @@ async def _serve_node(path: Path, fixed: Mapping[str, str], sockets: list[socket
     settings, looked = read_settings(path)
     refuse_changes(settings, fixed)
     async with open_node(settings, emit=log) as node:
-        reloader = Reloader(node, looked=looked, asked=hangup, note=log)
+        reloader = Reloader(node, looked=looked, asked=hangup, note=log, board=board)
         followed = (node.follow_storage(), node.follow_bundles(), node.follow_keys())
         following = [asyncio.create_task(one) for one in followed]
 

@@ -1,5 +1,6 @@
-"""Revocations over the admin listener: guarded by the server's own bound tokens, over real TLS."""
+"""The administration: who gets in, revocations, and reload, over real TLS."""
 
+import base64
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -7,108 +8,139 @@ from typing import Any
 import httpx
 import pytest
 
+from mtls_as.http.admin_api.operations import ADMIN_OPERATIONS
+from mtls_as.http.operation import Operation
 from mtls_as.rfc.rfc8705_mtls import x5t_s256
-from mtls_as.server.endpoints.administration import REVOCATIONS_SCOPE
-from tests.authority import Authority, Identity, dns
-from tests.running import RESOURCE, Deployment, RunningServer, running
+from mtls_as.server.endpoints.admin.routes import AdminScope
+from tests.authority import Authority, dns
+from tests.dpop import DPoPKey
+from tests.http.administering import ADMINISTRATION, OTHER, World, administering
+from tests.running import RESOURCE, Deployment, running
 
-ADMINISTRATION = "https://admin.example"
-
-
-class World:
-    def __init__(self, server: RunningServer, authority: Authority) -> None:
-        self.server = server
-        self.certificates = {
-            name: authority.issue(san=[dns(f"{name}.example")]) for name in ("operator", "c1", "rs", "thief")
-        }
-
-    def token(self, client_id: str, **form: Any) -> str:
-        response = self.server.token(self.certificates[client_id.partition("-")[0]], client_id, **form)
-        assert response.status_code == 200, self.server.last_event
-        return str(response.json()["access_token"])
-
-    def revoke(
-        self, token: str | None, identity: Identity | None, scheme: str = "Bearer", **form: object
-    ) -> httpx.Response:
-        headers = {} if token is None else {"Authorization": f"{scheme} {token}"}
-        with httpx.Client(verify=self.server.ssl_context(identity), trust_env=False) as client:
-            return client.post(f"{self.server.admin_url}/revocations", data=form, headers=headers)
-
-    def is_active(self, token: str) -> bool:
-        with self.server.client(self.certificates["rs"]) as client:
-            answer = client.post("/introspect", data={"client_id": "rs", "token": token})
-        assert answer.status_code == 200
-        return bool(answer.json()["active"])
+NEEDS: dict[str, set[AdminScope]] = {
+    "revokeTokens": {AdminScope.REVOCATIONS},
+    "reload": {AdminScope.RELOAD},
+}
+"""The scopes that open each operation."""
+EVERY_OPERATION = pytest.mark.parametrize("operation", ADMIN_OPERATIONS.values(), ids=lambda each: each.name)
 
 
 @pytest.fixture
 def world(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    deployment = Deployment(
-        tmp_path_factory.mktemp("administration"),
-        admin=True,
-        admin_resource=ADMINISTRATION,
-        resource_options='introspection_clients = ["rs"]',
+    with administering(tmp_path_factory.mktemp("administration"), authority) as world:
+        yield world
+
+
+@pytest.fixture(scope="module")
+def shared(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """For requests that change nothing."""
+    with administering(tmp_path_factory.mktemp("shared"), authority) as world:
+        yield world
+
+
+def send(world: World, operation: Operation, **options: Any) -> httpx.Response:
+    path = operation.path.replace("{", "").replace("}", "")
+    return world.request(operation.method, path, **options)
+
+
+@EVERY_OPERATION
+def test_tokens_that_open_nothing(shared: World, operation: Operation) -> None:
+    """Stolen, unbound, for other resources, none, garbage: for each operation (RFC 6750 §3.1, RFC 8705 §3)."""
+    good = shared.token()
+    cases = {
+        "over no certificate": (good, None),
+        "stolen": (good, shared.certificates["thief"]),
+        "bearer": (shared.token("operator-bearer"), shared.operator),
+        "of another resource": (shared.token(resource=OTHER), shared.operator),
+        "of an ordinary client": (shared.token("c1", resource=RESOURCE), shared.certificates["c1"]),
+        "garbage": ("x.y.z", shared.operator),
+        "none": (None, shared.operator),
+    }
+    for name, (token, identity) in cases.items():
+        answer = send(shared, operation, token=token, identity=identity)
+        assert (answer.status_code, answer.json()["error"]) == (401, "invalid_token"), name
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+        assert answer.json()["error_description"] == (
+            "The token, or the certificate it needs beside it, is missing, wrong or used up."
+        ), "who is not let in learns nothing"
+        assert (shared.server.last_event.action, shared.server.last_event.target) == (operation.name, None)
+
+
+@EVERY_OPERATION
+def test_scopes_count_to_the_letter(shared: World, operation: Operation) -> None:
+    """Neither the beginning of a scope nor all the others make up for the one that is missing."""
+    others = [scope for scope in (*AdminScope, "mtls-as:admin") if scope not in NEEDS[operation.name]]
+    answer = send(shared, operation, token=shared.token(scope=" ".join(others)), identity=shared.operator)
+    assert (answer.status_code, answer.json()["error"]) == (403, "insufficient_scope")
+    assert answer.headers["WWW-Authenticate"] == 'Bearer error="insufficient_scope"'
+
+
+@EVERY_OPERATION
+def test_tokens_bound_to_dpop_keys_open_nothing(shared: World, operation: Operation) -> None:
+    """With their proof or without, by either scheme: here the connection's certificate counts."""
+    key = DPoPKey()
+    with shared.server.client(shared.operator) as client:
+        form = {"grant_type": "client_credentials", "client_id": "operator-dpop", "resource": ADMINISTRATION}
+        proof = key.proof("POST", f"{shared.server.deployment.issuer}/token")
+        answer = client.post("/token", data=form, headers={"DPoP": proof})
+    assert answer.status_code == 200, shared.server.last_event
+    token = answer.json()["access_token"]
+    for scheme in ("Bearer", "DPoP"):
+        url = f"{shared.server.admin_url}{operation.path}"
+        proof = {"DPoP": key.proof(operation.method, url, token=token)}
+        refused = send(shared, operation, token=token, identity=shared.operator, scheme=scheme, headers=proof)
+        assert refused.status_code == 401
+
+
+@pytest.mark.parametrize("header", ["Client-Cert", "X-SSL-Client-Cert", "X-Forwarded-Client-Cert", "X-Client-Cert"])
+def test_a_certificate_in_a_header_is_none(shared: World, header: str) -> None:
+    """On the admin listener it proves nothing, whoever sends it."""
+    value = f":{base64.b64encode(shared.operator.der).decode()}:"
+    answer = shared.request(
+        "POST", "/reload", token=shared.token(), identity=shared.certificates["thief"], headers={header: value}
     )
-    deployment.trust("default", authority)
-    deployment.resource(ADMINISTRATION, REVOCATIONS_SCOPE, "mtls-as:admin:other")
-    scope = f"{REVOCATIONS_SCOPE} mtls-as:admin:other reports:read"
-    deployment.client("operator", tls_client_auth_san_dns="operator.example", scope=scope)
-    deployment.client(
-        "operator-bearer",
-        tls_client_auth_san_dns="operator.example",
-        scope=scope,
-        tls_client_certificate_bound_access_tokens=False,
-    )
-    deployment.client("c1", tls_client_auth_san_dns="c1.example")
-    deployment.client("rs", tls_client_auth_san_dns="rs.example")
-    with running(deployment) as server:
-        yield World(server, authority)
+    assert answer.status_code == 401
+    answer = shared.request("POST", "/reload", token=shared.token(), identity=None, headers={header: value})
+    assert answer.status_code == 401
+
+
+def test_a_token_in_the_query_or_twice_is_refused(shared: World) -> None:
+    """RFC 6750 §2.3, §3.1."""
+    token = shared.token()
+    for path, headers in (
+        (f"/reload?access_token={token}", {}),
+        ("/reload", {"Authorization": f"Bearer {token}", "authorization": f"Bearer {token}"}),
+    ):
+        with httpx.Client(verify=shared.server.ssl_context(shared.operator), trust_env=False) as client:
+            answer = client.post(f"{shared.server.admin_url}{path}", headers=list(headers.items()))
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
 
 
 def test_what_an_operator_can_revoke(world: World) -> None:
     """One token, those of a client, those of a certificate, and all before a time."""
-    operator = world.certificates["operator"]
+    operator = world.operator
     thumbprint = x5t_s256(world.certificates["c1"].der)
+
+    def revoke(token: str, **form: object) -> int:
+        return world.request("POST", "/revocations", token=token, identity=operator, data=form).status_code
+
     for form in ({"client_id": "c1"}, {"certificate": thumbprint}):
         world.server.move_clock(2)
-        admin, token = world.token("operator", scope=REVOCATIONS_SCOPE), world.token("c1")
+        admin, token = world.token(scope=AdminScope.REVOCATIONS), world.token("c1")
         assert world.is_active(token)
         world.server.move_clock(1)
-        assert world.revoke(admin, operator, **form).status_code == 204, world.server.last_event
+        assert revoke(admin, **form) == 204, world.server.last_event
         assert not world.is_active(token)
-        assert world.server.events[-2].detail
+        assert world.server.events[-2].target
     world.server.move_clock(2)
-    admin, token = world.token("operator", scope=REVOCATIONS_SCOPE), world.token("c1")
+    admin, token = world.token(scope=AdminScope.REVOCATIONS), world.token("c1")
     token_id = world.server.last_event.token_id
-    assert world.revoke(admin, operator, token_id=token_id).status_code == 204
+    assert revoke(admin, token_id=token_id) == 204
     assert not world.is_active(token)
     before = int(time.time() + world.server.clock_offset[0]) + 1
     world.server.move_clock(2)
-    assert world.revoke(admin, operator, before=before).status_code == 204
-    assert world.revoke(admin, operator, client_id="c1").status_code == 401, "its own token is revoked now too"
-
-
-def test_tokens_that_open_nothing(world: World) -> None:
-    """Stolen, unbound, for another resource, without the scope, none, and garbage (RFC 6750 §3.1, RFC 8705 §3)."""
-    operator, form = world.certificates["operator"], {"client_id": "c1"}
-    good, token = world.token("operator", scope=REVOCATIONS_SCOPE), world.token("c1")
-    bearer = world.token("operator-bearer", scope=REVOCATIONS_SCOPE)
-    elsewhere = world.token("operator", resource=RESOURCE)
-    for presented, identity in (
-        (good, None),
-        (good, world.certificates["thief"]),
-        (bearer, operator),
-        (elsewhere, operator),
-        ("x.y.z", operator),
-        (None, operator),
-    ):
-        answer = world.revoke(presented, identity, **form)
-        assert (answer.status_code, answer.json()["error"]) == (401, "invalid_token"), world.server.last_event
-        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
-    other = world.token("operator", scope="mtls-as:admin:other")
-    answer = world.revoke(other, operator, **form)
-    assert (answer.status_code, answer.json()["error"]) == (403, "insufficient_scope")
-    assert world.is_active(token)
+    assert revoke(admin, before=before) == 204
+    assert revoke(admin, client_id="c1") == 401, "its own token is revoked now too"
 
 
 @pytest.mark.parametrize(
@@ -122,11 +154,14 @@ def test_tokens_that_open_nothing(world: World) -> None:
         {"client_id": "c1", "before": "99999999999"},
         {"token_id": "j" * 257},
         {"client_id": "c" * 60_000},
+        {"client_id": "", "before": "1"},
+        {"clientid": "c1", "before": "1"},
     ],
     ids=lambda form: str(form)[:60],
 )
-def test_requests_that_name_nothing_or_too_much(world: World, form: dict[str, str]) -> None:
-    answer = world.revoke(world.token("operator", scope=REVOCATIONS_SCOPE), world.certificates["operator"], **form)
+def test_revocations_that_name_nothing_or_too_much(shared: World, form: dict[str, str]) -> None:
+    """A subject that is misspelt or empty does not end the tokens of everybody."""
+    answer = shared.call("POST", "/revocations", data=form)
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
 
 
@@ -134,6 +169,56 @@ def test_it_is_not_there_without_a_resource(authority: Authority, tmp_path_facto
     deployment = Deployment(tmp_path_factory.mktemp("plain-admin"), admin=True).trust("default", authority)
     with running(deployment) as server:
         with httpx.Client(verify=server.ssl_context(), trust_env=False) as client:
-            assert client.post(f"{server.admin_url}/revocations", data={"client_id": "c1"}).status_code == 404
+            for operation in ADMIN_OPERATIONS.values():
+                assert client.request(operation.method, server.admin_url + operation.path).status_code == 404
         with server.client() as client:
             assert client.post("/revocations", data={"client_id": "c1"}).status_code == 404
+            assert client.post("/reload").status_code == 404
+
+
+def test_a_reload_takes_the_files_over(world: World, authority: Authority) -> None:
+    """A client is declared and known after the call; who asked stands in the log."""
+    late = authority.issue(san=[dns("late.example")])
+    world.server.deployment.client("late", tls_client_auth_san_dns="late.example").configure()
+    assert world.server.token(late, "late").status_code == 401
+    answer = world.call("POST", "/reload", AdminScope.RELOAD)
+    assert (answer.status_code, answer.json()["outcome"], answer.json()["problems"]) == (200, "succeeded", [])
+    [process] = answer.json()["processes"]
+    assert (process["outcome"], process["generation"], answer.json()["generation"]) == ("succeeded", 2, 2)
+    assert world.server.reloads[-1].cause == "admin call by operator"
+    assert world.server.last_event.client_id == "operator"
+    assert world.server.token(late, "late").status_code == 200
+
+
+def test_a_reload_that_fails_says_why_and_changes_nothing(world: World) -> None:
+    """Every problem, and the old generation stays in force."""
+    path = world.server.deployment.path
+    good = path.read_text()
+    path.write_text(good.replace('issuer = "', 'isuer = "', 1))
+    answer = world.call("POST", "/reload", AdminScope.RELOAD)
+    assert (answer.status_code, answer.json()["outcome"], answer.json()["generation"]) == (409, "failed", 1)
+    assert any('did you mean "issuer"?' in problem for problem in answer.json()["problems"])
+    assert world.token("c1")
+    path.write_text(good)
+    assert world.call("POST", "/reload", AdminScope.RELOAD).json()["outcome"] == "succeeded"
+
+
+def test_a_caller_that_gives_up_stops_no_reload(world: World, authority: Authority) -> None:
+    """What has begun goes on to its end."""
+    world.server.deployment.client("late", tls_client_auth_san_dns="late.example").configure()
+    token = world.token()
+    impatient = httpx.Timeout(5, read=0.001)
+    with pytest.raises(httpx.ReadTimeout):
+        world.request("POST", "/reload", token=token, identity=world.operator, timeout=impatient)
+    late = authority.issue(san=[dns("late.example")])
+    for _ in range(50):
+        if world.server.token(late, "late").status_code == 200:
+            return
+        time.sleep(0.1)
+    raise AssertionError("it was not taken over")
+
+
+@pytest.mark.parametrize("body", [b"x", b"{}", b"x" * 60_000], ids=["text", "json", "large"])
+def test_a_reload_with_a_body_is_refused(shared: World, body: bytes) -> None:
+    answer = shared.call("POST", "/reload", content=body)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")

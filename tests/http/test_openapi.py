@@ -19,9 +19,10 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from mtls_as.http import operations
+from mtls_as.http.admin_api.operations import ADMIN_OPERATIONS
 from mtls_as.http.operation import Operation
 from mtls_as.rfc.rfc7591_client_metadata import GENERAL_METHODS
-from mtls_as.server.endpoints.administration import REVOCATIONS_SCOPE
+from mtls_as.server.endpoints.admin.routes import AdminScope
 from mtls_as.server.registration_policy import RegistrationPolicy
 from mtls_as.server.registrations import InitialAccessToken, make_token
 from tests.authority import Authority, Identity, dns
@@ -35,7 +36,8 @@ CHECKS = [
     response_schema_conformance,
     response_headers_conformance,
 ]
-OPERATIONS = [value for value in vars(operations).values() if isinstance(value, Operation)]
+OPERATIONS = [each for each in vars(operations).values() if isinstance(each, Operation)]
+OPERATIONS += ADMIN_OPERATIONS.values()
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ def everything(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -
         admin=True,
         admin_resource="https://admin.example",
     )
-    deployment.resource("https://admin.example", REVOCATIONS_SCOPE)
+    deployment.resource("https://admin.example", AdminScope.REVOCATIONS)
     deployment.trust("default", authority).client("c1", tls_client_auth_san_dns="c1.example")
     deployment.sections.append(
         '[[resources]]\nidentifier = "https://files.example"\nscopes = ["files:read"]\nintrospection_clients = ["c1"]'

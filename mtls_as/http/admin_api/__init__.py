@@ -1,0 +1,1 @@
+"""The administration over HTTP: its operations, and what stands between them and a request."""
