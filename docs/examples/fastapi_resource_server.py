@@ -1,26 +1,29 @@
-"""A resource server in FastAPI: every request needs a token bound to the certificate of its connection."""
+"""A resource server in FastAPI: each route says which scopes its token needs, and the OpenAPI document repeats it."""
 
 import os
 import ssl
+from typing import Annotated
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Security
 
 from mtls_as.tls import serve
-from mtls_as.verifier import AccessTokenVerifier
-from mtls_as.verifier.asgi import RequireBoundToken
+from mtls_as.verifier import AccessTokenVerifier, ResourceGuard, TLSExtension, VerifiedToken
+from mtls_as.verifier.fastapi import BoundToken
 
+issuer = os.environ.get("ISSUER", "https://localhost:8443")
 verifier = AccessTokenVerifier(
-    issuer=os.environ.get("ISSUER", "https://localhost:8443"),
+    issuer=issuer,
     audience=os.environ.get("AUDIENCE", "https://localhost:8445"),
     ssl_context=ssl.create_default_context(cafile=os.environ.get("CA", "certs/ca.pem")),
 )
+guard = ResourceGuard(verifier, certificates=TLSExtension())
+bound = BoundToken(guard, token_url=f"{issuer}/token", scopes={"reports:read": "Read reports"})
 app = FastAPI()
-app.add_middleware(RequireBoundToken, verifier=verifier, scopes=["reports:read"])
+bound.install(app)
 
 
 @app.get("/reports")
-async def reports(request: Request) -> dict[str, object]:
-    token = request.state.access_token
+async def reports(token: Annotated[VerifiedToken, Security(bound, scopes=["reports:read"])]) -> dict[str, object]:
     return {"client": token.client_id, "scope": list(token.scope)}
 
 

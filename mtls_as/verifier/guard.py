@@ -99,6 +99,11 @@ class ResourceGuard:
         """What is published of this resource."""
         return self._metadata
 
+    @property
+    def certificates(self) -> CertificateSource:
+        """Where the client's certificate is found."""
+        return self._certificates
+
     async def admit(self, request: ResourceRequest, *, scopes: Iterable[str] = ()) -> VerifiedToken | Answer:
         """The published document if the request asks for it, else as `check`: for middleware."""
         return self.published(request) or await self.check(request, scopes=scopes)
@@ -142,6 +147,13 @@ class ResourceGuard:
         ) as error:
             return self._refused(error, presented.scheme)
         return verified
+
+    def insufficient(self, token: VerifiedToken, scopes: Iterable[str]) -> Refusal | None:
+        """The refusal of a token that the guard let in and that lacks one of these scopes: for what is asked later."""
+        needed = (*self._scopes, *scopes)
+        if set(needed).issubset(token.scope):
+            return None
+        return self._refused(InsufficientScope(needed), BEARER if token.dpop_thumbprint is None else DPOP)
 
     def _presented(self, request: ResourceRequest) -> _Presented:
         """The scheme and the token of a request. Raises `MalformedBearerRequest`."""

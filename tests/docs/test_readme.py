@@ -72,7 +72,7 @@ def commands(block: Block) -> Iterator[Command]:
 
 @pytest.fixture(scope="module")
 def ports() -> dict[str, str]:
-    return dict(zip(("8443", "8445"), map(str, free_ports(2)), strict=True))
+    return dict(zip(("8443", "8445", "8446"), map(str, free_ports(3)), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +81,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory, ports: dict[str, str]) -> It
     folder = tmp_path_factory.mktemp("clone")
     (folder / "config.toml").write_text(replace_all((ROOT / "config.toml").read_text(), ports))
     (folder / ".venv").symlink_to(sys.prefix)
+    (folder / "docs").symlink_to(ROOT / "docs")
     command = [sys.executable, str(ROOT / "scripts" / "exchange.py"), "--config", str(folder / "config.toml")]
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
