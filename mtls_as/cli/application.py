@@ -9,6 +9,7 @@ import click
 from mtls_as import __version__
 from mtls_as.cli.cert import cert
 from mtls_as.cli.client import client
+from mtls_as.cli.db import db
 from mtls_as.cli.errors import explain
 from mtls_as.cli.health import health
 from mtls_as.cli.init import init
@@ -74,5 +75,19 @@ def application() -> None:
 
 
 cert.add_command(inventory)
-for _command in (init, serve, check_config, health, client, cert, token, verify, keys, revoke, registration, reload):
+for _command in (
+    init,
+    db,
+    serve,
+    check_config,
+    health,
+    client,
+    cert,
+    token,
+    verify,
+    keys,
+    revoke,
+    registration,
+    reload,
+):
     application.add_command(_command)

@@ -13,7 +13,7 @@ from mtls_as.cli.options import config_option
 from mtls_as.cli.output import say
 
 if TYPE_CHECKING:
-    from mtls_as.config import Settings
+    from mtls_as.config import Settings, StorageSettings
 
 
 @click.command(short_help="Make keys and database before the first start.")
@@ -33,9 +33,12 @@ def init(config: Path, *, development: bool) -> None:
     settings = load_settings(config)
     if development:
         _make_pki(settings.folder / "certs")
-    database = Path(settings.storage.url.removeprefix("sqlite:///"))
-    _make_storage_key(settings.storage.encryption_key_file, database)
-    _make_database(settings.storage.url, database)
+    _make_storage_key(settings.storage)
+    before, after, place = make_database(settings.storage)
+    if before is None:
+        say(f"{place}: database made")
+    else:
+        say(f"{place}: " + ("the database is up to date" if before == after else "database brought up to date"))
     asyncio.run(_make_signing_keys(settings))
 
 
@@ -46,36 +49,33 @@ def _make_pki(folder: Path) -> None:
     say(f"{folder}: development certificates " + ("made" if made else "are there"))
 
 
-def _make_storage_key(file: Path, database: Path) -> None:
-    from mtls_as.storage import ENVIRONMENT_VARIABLE, create_key_file, read_encryption_key
+def _make_storage_key(storage: "StorageSettings") -> None:
+    from mtls_as.storage import ENVIRONMENT_VARIABLE, Database, create_key_file, read_encryption_key
 
+    file, database = storage.encryption_key_file, Database.at(storage.url, storage.database)
     if ENVIRONMENT_VARIABLE in os.environ:
         read_encryption_key(file)
         say(f"The storage key is in the environment variable {ENVIRONMENT_VARIABLE}; no file is made")
     elif file.exists():
         read_encryption_key(file)
         say(f"{file}: the storage key is there")
-    elif database.exists():
+    elif database.is_made():
         # With another key, the signing keys in the database could never be read again.
-        raise click.ClickException(
-            f"{file}: the storage key is missing, and {database} was made with one: put it back, or delete the database"
-        )
+        message = f"the storage key is missing, and {database.place} was made with one"
+        raise click.ClickException(f"{file}: {message}: put it back, or delete the database")
     else:
         create_key_file(file)
         say(f"{file}: storage key made; without it the signing keys in the database cannot be read, so back it up")
 
 
-def _make_database(url: str, file: Path) -> None:
-    from mtls_as.storage import current, upgrade
+def make_database(storage: "StorageSettings") -> tuple[str | None, str, str]:
+    """Bring a database to the schema of this program: the schema before, if any, and now, and where it is."""
+    from mtls_as.storage import Database, current, migrate, upgrade
 
-    before = current(url) if file.exists() else None
-    upgrade(url)
-    if before is None:
-        say(f"{file}: database made")
-    elif before == current(url):
-        say(f"{file}: the database is up to date")
-    else:
-        say(f"{file}: database brought up to date")
+    database = Database.at(storage.url, storage.database)
+    before = current(storage.url, settings=storage.database) if database.is_made() else None
+    upgrade(storage.url, settings=storage.database)
+    return before, migrate.newest(), database.place
 
 
 async def _make_signing_keys(settings: "Settings") -> None:

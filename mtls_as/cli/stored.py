@@ -12,7 +12,8 @@ from mtls_as.storage import Storage, open_storage, read_encryption_key
 async def opened_storage(settings: Settings) -> AsyncIterator[Storage]:
     """Open the database and close it again. Raises `StorageError`."""
     key = read_encryption_key(settings.storage.encryption_key_file)
-    storage = open_storage(settings.storage.url, encryption_key=key, clock=time.time)
+    url, database = settings.storage.url, settings.storage.database
+    storage = open_storage(url, encryption_key=key, clock=time.time, settings=database)
     try:
         yield storage
     finally:

@@ -9,11 +9,11 @@ from mtls_as.config.settings import (
     ListenersSettings,
     ServerSettings,
     Settings,
-    StorageSettings,
     TLSSettings,
     TokenSettings,
     load_settings,
 )
+from mtls_as.config.storage import StorageSettings
 
 __all__ = [
     "AuditSettings",

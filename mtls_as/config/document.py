@@ -15,6 +15,7 @@ from mtls_as.config.grant_tables import (
 )
 from mtls_as.config.observability import AuditTable, EventsTable
 from mtls_as.config.registration import RegistrationTable
+from mtls_as.config.storage import StorageTable
 from mtls_as.forwarded import PRESETS
 from mtls_as.rfc.certificate_pins import PIN_PREFIX, PinError, Pins
 from mtls_as.rfc.member_reader import did_you_mean
@@ -27,7 +28,6 @@ from mtls_as.rfc.spiffe_id import SpiffeIDError, parse_spiffe_id, trust_domain_p
 from mtls_as.rfc.x690_der import is_object_identifier
 from mtls_as.server.clients import is_client_id
 
-SQLITE_PREFIX = "sqlite:///"
 UNIX_PREFIX = "unix:"
 
 
@@ -91,18 +91,6 @@ def check_proxy_address(text: str) -> str | None:
     if is_loopback:
         return None
     return "must be a loopback address such as 127.0.0.1; from elsewhere the proxy proves itself by proxy_certificates"
-
-
-def check_storage_url(text: str) -> str | None:
-    """A database. The text is not quoted: it may hold a password."""
-    if text.startswith("postgres"):
-        return "PostgreSQL is not supported yet; use sqlite:///FILE"
-    name = text.removeprefix(SQLITE_PREFIX)
-    if not text.startswith(SQLITE_PREFIX) or not name or not name.isprintable():
-        return "must be sqlite:///FILE; with four slashes the file's path is absolute"
-    if name.startswith((":memory:", "file:")) or "?" in name:
-        return "must name a file on disk, without options: workers share it, and a restart must find it again"
-    return None
 
 
 def check_domain_name(text: str) -> str | None:
@@ -241,12 +229,6 @@ class ListenersTable(_Table, frozen=True):
     public: ListenerTable | None = None
     proxy: ProxyListenerTable | None = None
     admin: AdminListenerTable | None = None
-
-
-class StorageTable(_Table, frozen=True):
-    url: Annotated[str, check_storage_url] = "sqlite:///mtls-as.db"
-    encryption_key_file: FilePath = "mtls-as.key"
-    tolerated_outage: Annotated[float, Meta(ge=0, le=86_400)] = 300.0
 
 
 class TokensTable(_Table, frozen=True):

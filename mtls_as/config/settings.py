@@ -10,7 +10,6 @@ import msgspec
 from mtls_as.config.admin_listener import Network, admin_networks
 from mtls_as.config.conflicts import KnownNames, find_client_conflicts, find_conflicts
 from mtls_as.config.document import (
-    SQLITE_PREFIX,
     Document,
     ResourceTable,
     SpiffeTable,
@@ -24,6 +23,7 @@ from mtls_as.config.observability import AuditSettings, EventsSettings, audit_se
 from mtls_as.config.problems import ConfigurationError, Problem, find_problems
 from mtls_as.config.proxy_listener import ProxyListenerSettings, proxy_listener
 from mtls_as.config.registration import RegistrationSettings, registration_settings
+from mtls_as.config.storage import StorageSettings, storage_settings
 from mtls_as.pki.revocation_policy import RevocationPolicy
 from mtls_as.pki.trust_domains import TrustDomainSettings
 from mtls_as.rfc.spiffe_id import parse_spiffe_id
@@ -64,18 +64,6 @@ class TLSSettings:
 
     certificate: Path
     private_key: Path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StorageSettings:
-    """The database (`sqlite:////absolute/file`), and the file of the key that private keys are encrypted with."""
-
-    url: str
-    encryption_key_file: Path
-    tolerated_outage: float
-    """Seconds without an answer of the database for which clients that a node knows still get tokens."""
-    revocation_folder: Path
-    """Where fetched revocation lists are kept: beside the database."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,19 +173,14 @@ def _line(before: bytes) -> int:
 
 def _build(document: Document, path: Path) -> Settings:
     folder = path.parent
-    tls, storage, timeouts = document.tls, document.storage, document.timeouts
+    tls, timeouts = document.tls, document.timeouts
     return Settings(
         path=path,
         folder=folder,
         issuer=document.issuer,
         tls=TLSSettings(certificate=folder / tls.certificate, private_key=folder / tls.private_key),
         listeners=_listeners(document, folder),
-        storage=StorageSettings(
-            url=f"{SQLITE_PREFIX}{folder / storage.url.removeprefix(SQLITE_PREFIX)}",
-            encryption_key_file=folder / storage.encryption_key_file,
-            tolerated_outage=storage.tolerated_outage,
-            revocation_folder=(folder / storage.url.removeprefix(SQLITE_PREFIX)).with_suffix(".revocation"),
-        ),
+        storage=storage_settings(document.storage, folder),
         tokens=_tokens(document.tokens),
         dpop=DPoPSettings(nonces=document.dpop.nonces),
         keys=key_settings(document, folder),

@@ -1,6 +1,8 @@
 """Where the server remembers: SQLAlchemy Core statements behind the ports of `mtls_as.server`."""
 
+from mtls_as.storage.backup import BackupImpossible
 from mtls_as.storage.encryption import ENVIRONMENT_VARIABLE, EncryptionKey, create_key_file, read_encryption_key
+from mtls_as.storage.engine import Database
 from mtls_as.storage.errors import (
     ClientExists,
     ClientHasNoSecrets,
@@ -14,9 +16,11 @@ from mtls_as.storage.store import Storage, open_storage
 
 __all__ = [
     "ENVIRONMENT_VARIABLE",
+    "BackupImpossible",
     "ClientExists",
     "ClientHasNoSecrets",
     "ClientNotFound",
+    "Database",
     "DatabaseUnavailable",
     "EncryptionKey",
     "EncryptionKeyError",

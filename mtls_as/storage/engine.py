@@ -16,9 +16,6 @@ _T = TypeVar("_T")
 
 _DEFAULTS: Final = DatabaseSettings()
 
-BUSY_TIMEOUT: Final = _DEFAULTS.lock_timeout
-"""Seconds to wait for another process that is writing, unless something else is configured."""
-
 
 class Notices(Protocol):
     """Hears of what other nodes write."""
@@ -66,6 +63,10 @@ class Database(ABC):
     @abstractmethod
     def create(self) -> None:
         """Make an empty database if there is none, where that is this program's to do. Raises `DatabaseUnavailable`."""
+
+    @abstractmethod
+    def is_made(self) -> bool:
+        """Whether something is there that may hold keys. Raises `DatabaseUnavailable` if nobody can tell."""
 
     @abstractmethod
     def run(self, work: Callable[[Connection], _T], *, writes: bool) -> _T:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
 import asyncpg  # type: ignore[import-untyped] # it comes without types
-from sqlalchemy import Connection, event, func, select, text
+from sqlalchemy import Connection, event, func, inspect, select, text
 from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -64,6 +64,9 @@ class PostgreSQL(Database):
 
     def create(self) -> None:
         """That is for the administrator of the server, who gives it an owner."""
+
+    def is_made(self) -> bool:
+        return self.run(lambda connection: bool(inspect(connection).get_table_names()), writes=False)
 
     def run(self, work: Callable[[Connection], _T], *, writes: bool) -> _T:
         # On a thread, since there may be an event loop here, and on a loop of its own there.

@@ -67,6 +67,9 @@ class SQLite(Database):
         except OSError as error:
             raise DatabaseUnavailable(f"{self.file}: the database cannot be made: {error.strerror}") from None
 
+    def is_made(self) -> bool:
+        return self.file.exists()
+
     def run(self, work: Callable[[Connection], _T], *, writes: bool) -> _T:
         if not self.file.exists():
             raise DatabaseUnavailable(f"{self.file}: there is no database; make one with: mtls-as init")

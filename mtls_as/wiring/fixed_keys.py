@@ -25,6 +25,7 @@ def fixed_keys(settings: Settings) -> dict[str, str]:
         "listeners.admin.resource": listeners.admin_resource,
         "storage.url": storage.url,
         "storage.encryption_key_file": storage.encryption_key_file,
+        **{f"storage.{name}": value for name, value in dataclasses.asdict(storage.database).items()},
         "keys.pkcs11": settings.keys.pkcs11,
         "server.workers": settings.server.workers,
         "events": settings.events,

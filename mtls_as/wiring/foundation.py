@@ -29,12 +29,11 @@ from mtls_as.server.signing_keys import SigningKeys
 from mtls_as.server.storage_contact import StorageContact
 from mtls_as.server.token_signing import TokenSigner
 from mtls_as.storage import Storage, open_storage, read_encryption_key
-from mtls_as.storage.engine import BUSY_TIMEOUT
 from mtls_as.wiring.external_signers import open_external_signers
 
 MAX_REMOTE_KEY_SETS: Final = 1_000
-STORAGE_SECONDS: Final = BUSY_TIMEOUT + 1
-"""How long a call of the storage may take: a little longer than SQLite waits for somebody else's lock."""
+ANSWER_SECONDS: Final = 1.0
+"""How much longer a call of the storage may take than it waits for a connection, or for somebody else's lock."""
 
 _T = TypeVar("_T")
 
@@ -143,8 +142,13 @@ async def open_foundation(settings: Settings, *, emit: EventSink, clock: Clock) 
     """Open the storage of a configuration, and all that lasts. Raises `StorageError` or `SignerConfigurationError`."""
     encryption_key = read_encryption_key(settings.storage.encryption_key_file)
     async with contextlib.AsyncExitStack() as stack:
+        database = settings.storage.database
         storage = open_storage(
-            settings.storage.url, encryption_key=encryption_key, clock=clock, seconds=STORAGE_SECONDS
+            settings.storage.url,
+            encryption_key=encryption_key,
+            clock=clock,
+            settings=database,
+            seconds=max(database.lock_timeout, database.connect_timeout) + ANSWER_SECONDS,
         )
         stack.push_async_callback(storage.close)
         fetcher, lists = DocumentFetcher(), RevocationFetcher()

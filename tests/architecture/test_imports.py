@@ -22,7 +22,7 @@ ARROWS = {
     "storage": {"server", "pki", "rfc"},
     "signers": {"server", "rfc"},
     "tls": {"rfc"},
-    "config": {"forwarded", "server", "pki", "rfc", "tls", "signers"},
+    "config": {"forwarded", "server", "pki", "rfc", "tls", "signers", "storage"},
     "wiring": {
         "config",
         "forwarded",
@@ -59,6 +59,7 @@ CHOKEPOINTS = {
     "jsonschema": {"server/authorization_details.py"},
     "quart": {"http"},
     "sqlalchemy": {"storage"},
+    "asyncpg": {"storage"},
     "click": {"cli"},
     "pkcs11": {"signers"},
     "prometheus_client": {"observability"},

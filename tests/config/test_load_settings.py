@@ -90,7 +90,8 @@ def test_the_reference_file_shows_every_key() -> None:
     table = tomllib.loads(REFERENCE.read_text())
 
     def assert_complete(kind: type[msgspec.Struct], table: dict[str, Any]) -> None:
-        assert {field.encode_name for field in msgspec.structs.fields(kind)} == set(table)
+        shown = set(table) | {name for name in commented if f"# {name} = " in REFERENCE.read_text()}
+        assert {field.encode_name for field in msgspec.structs.fields(kind)} - shown == set()
 
     sections = {field.encode_name: field.type for field in msgspec.structs.fields(Document)}
     examples = {
@@ -99,6 +100,7 @@ def test_the_reference_file_shows_every_key() -> None:
         "claims_hook": ClaimsHookTable,
     }
     nested = {"registration": StatementIssuerTable}
+    commented = {"password_file"}
     assert set(sections) - {"listeners", "spiffe", *examples, *nested} <= set(table)
     for name in ("tls", "storage", "tokens", "server", "timeouts"):
         assert_complete(sections[name], table[name])
@@ -353,12 +355,15 @@ def test_a_bind_is_an_address_and_a_port(tmp_path: Path, bind: str) -> None:
         "sqlite:///a.db?mode=ro",
         "sqlite+aiosqlite:///a.db",
         "mysql://root:hunter2@db/as",
-        "postgresql://as:hunter2@db/as",
+        "postgres://as:hunter2@db/as",
+        "postgresql://as:hunter2@db",
+        "postgresql://as:hunter2@db/as?sslmode=prefer",
+        "postgresql+asyncpg://as:hunter2@db/as",
         "as.db",
         "",
     ],
 )
-def test_storage_is_an_sqlite_file_and_passwords_are_not_quoted(tmp_path: Path, url: str) -> None:
+def test_storage_is_a_known_database_and_passwords_are_not_quoted(tmp_path: Path, url: str) -> None:
     """What does not work is refused, and an error message is no place for a password."""
     found = problems(tmp_path, with_key("[storage]", f'url = "{url}"'))
     assert set(found) == {"storage.url"}
