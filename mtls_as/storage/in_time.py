@@ -59,9 +59,14 @@ class TimeLimit:
 class _Limited(Protocol):
     limit: TimeLimit
 
+    async def repeated(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T: ...
+
 
 def limited(repository: type[_Repository]) -> type[_Repository]:
-    """Let every public coroutine method of a repository keep to the time limit of its `_transactions`."""
+    """Let every public coroutine method of a repository keep to the time limit of its `_transactions`.
+
+    A method that was undone since another transaction was in the way begins anew.
+    """
     for name, method in list(vars(repository).items()):
         if inspect.iscoroutinefunction(method) and not name.startswith("_"):
             setattr(repository, name, _limited(method))
@@ -72,6 +77,7 @@ def _limited(method: Callable[..., Coroutine[Any, Any, _T]]) -> Callable[..., Aw
     @functools.wraps(method)
     async def call(self: Any, *arguments: object, **named: object) -> _T:  # noqa: ANN401 - any repository
         transactions: _Limited = self._transactions
-        return await transactions.limit.run(method(self, *arguments, **named))
+        work = functools.partial(method, self, *arguments, **named)
+        return await transactions.limit.run(transactions.repeated(work))
 
     return call

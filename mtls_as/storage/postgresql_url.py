@@ -74,6 +74,8 @@ def parse_postgresql_url(text: str) -> PostgreSQLAddress:
     options = _options(query)
     hosts = _hosts(written_hosts, options)
     database = unquote(path)
+    if not all(unquote(part).isprintable() for part in (place, query)):
+        raise PostgreSQLURLError("must not have control characters")
     if not user or not database or "/" in path:
         raise PostgreSQLURLError("must name a user and a database: postgresql://USER@HOST/DATABASE")
     mode = options.get("sslmode", "disable" if all(_is_here(host) for host, _ in hosts) else "verify-full")

@@ -1,19 +1,26 @@
 """Transactions on the database of a running server."""
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from typing import Final
+import random
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import String, delete, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mtls_as.storage.engine import Database
-from mtls_as.storage.errors import DatabaseUnavailable
+from mtls_as.storage.errors import DatabaseConflict, DatabaseUnavailable
 from mtls_as.storage.in_time import TimeLimit
 from mtls_as.storage.schema import changes, revision
 
 KEPT_CHANGES: Final = 10_000
 """Changes of which the database tells whose they were; a node that has missed more forgets all clients."""
+
+_ATTEMPTS: Final = 4
+_PAUSE_SECONDS: Final = 0.05
+
+_T = TypeVar("_T")
 
 
 class Transactions:
@@ -71,6 +78,15 @@ class Transactions:
         if value is None:
             raise DatabaseUnavailable(f"{self._database.place}: the table revision is empty")
         return int(value)
+
+    async def repeated(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        """The result of work that is undone as a whole by `DatabaseConflict`, and is then tried again, not for long."""
+        for attempt in range(1, _ATTEMPTS):
+            try:
+                return await work()
+            except DatabaseConflict:
+                await asyncio.sleep(_PAUSE_SECONDS * attempt * random.random())  # noqa: S311 - apart, not unguessable
+        return await work()
 
     async def wait_for_change(self, seconds: float) -> bool:
         """Wait until another transaction of `write` is committed, so long at most; say whether one may have been.
