@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import click
 
 from mtls_as import __version__
+from mtls_as.cli.audit import audit
 from mtls_as.cli.cert import cert
 from mtls_as.cli.client import client
 from mtls_as.cli.db import db
@@ -75,6 +76,7 @@ def application() -> None:
 
 
 cert.add_command(inventory)
+application.add_command(audit)
 for _command in (
     init,
     db,

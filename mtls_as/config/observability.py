@@ -37,7 +37,7 @@ class AuditTable(_Table, frozen=True):
         default_factory=lambda: ["token", "revocation", "registration", "administration"]
     )
     keep_days: Annotated[int, Meta(ge=1, le=3_650)] = 90
-    keep_records: Annotated[int, Meta(ge=1_000)] = 1_000_000
+    keep_records: Annotated[int, Meta(ge=1_000)] = 500_000
 
 
 class TracingTable(_Table, frozen=True):

@@ -25,6 +25,7 @@ from mtls_as.server.audit import (
 )
 from mtls_as.storage.encryption import EncryptionKey
 from mtls_as.storage.errors import DatabaseUnavailable
+from mtls_as.storage.in_time import limited
 from mtls_as.storage.schema import audit_ends as ends
 from mtls_as.storage.schema import audit_records as records
 from mtls_as.storage.transactions import Transactions
@@ -36,6 +37,7 @@ _PAGE: Final = 500
 _diagnostics = logging.getLogger(__name__)
 
 
+@limited
 class AuditRepository:
     """The `AuditStore` of a database, and where the trail is read. Every method raises `DatabaseUnavailable`."""
 

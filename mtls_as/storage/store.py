@@ -37,6 +37,7 @@ class Storage:
         self.opaque_tokens = OpaqueTokenRepository(transactions)
         self.registrations = RegistrationRepository(transactions, clock)
         self.audit = AuditRepository(transactions, encryption_key)
+        self.activity = transactions.activity
 
     async def revision(self) -> int:
         """A number that grows with every change, by whichever process. Raises `DatabaseUnavailable`."""

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import String, delete, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from mtls_as.storage.activity import Activity
 from mtls_as.storage.engine import Database
 from mtls_as.storage.errors import DatabaseConflict, DatabaseUnavailable
 from mtls_as.storage.in_time import TimeLimit
@@ -32,6 +33,7 @@ class Transactions:
         self.limit = TimeLimit(seconds)
         self._engine = database.async_engine()
         self._reading_engine = self._engine.execution_options(**database.reading)
+        self.activity = Activity(self._engine)
         self._writing_engine = self._engine.execution_options(**database.writing)
         self._notices = database.notices()
 
@@ -66,7 +68,7 @@ class Transactions:
         whoever reads what it then writes to names one, or locks what it has read.
         """
         with self._database.explaining_errors():
-            async with self._writing_engine.begin() as connection:
+            async with self.activity.writing(self._writing_engine.begin()) as connection:
                 if turn is not None:
                     await self._database.take_turn(connection, turn)
                 yield connection
