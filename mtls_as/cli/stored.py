@@ -3,7 +3,6 @@
 import contextlib
 import os
 import pwd
-import socket
 import time
 from collections.abc import AsyncIterator
 from typing import Final
@@ -37,15 +36,14 @@ async def opened_storage(settings: Settings) -> AsyncIterator[Storage]:
 
 
 async def _record_command(storage: Storage) -> None:
-    from mtls_as.observability.audit_trail import entry_maker
+    from mtls_as.wiring.commands import record_command
 
     context = click.get_current_context(silent=True)
-    members: dict[str, object] = {"event": "command", "user": _user()}
+    members: dict[str, object] = {"user": _user()}
     if context is not None:
         members["command"] = context.command_path.partition(" ")[2]
         members |= {name: value for name, value in context.params.items() if name in _NOTED and value}
-    make = entry_maker(socket.gethostname(), os.getpid())
-    await storage.audit.append([make(time.time(), members)])
+    await record_command(storage, members)
 
 
 def _user() -> str:
