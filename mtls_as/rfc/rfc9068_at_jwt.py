@@ -18,6 +18,7 @@ RESERVED_CLAIMS: Final = frozenset(
         *("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope"),  # RFC 9068 §2.2
         *("cnf", "act", "may_act", "authorization_details"),  # RFC 7800, RFC 8693 §4, RFC 9396 §9
         *("active", "token_type", "username"),  # RFC 7662 §2.2: in the answer they would seem to be the server's
+        "status",  # draft-ietf-oauth-status-list §6.2
         *("azp", "auth_time", "acr", "amr"),  # OpenID Connect Core §2: nobody has logged in here
     }
 )

@@ -18,6 +18,7 @@ from mtls_as.server.opaque_tokens import OpaqueTokens
 from mtls_as.server.policy import Authorization
 from mtls_as.server.resources import TokenFormat
 from mtls_as.server.signing_keys import SigningKey
+from mtls_as.server.status_indices import StatusPlaces
 from mtls_as.server.token_signing import TokenSigner
 
 
@@ -49,6 +50,8 @@ class AccessTokenIssuer:
     """By the identifier of a resource, the form of its tokens."""
     resource_algorithms: Mapping[str, str] = field(default_factory=dict)
     """By the identifier of a resource, the algorithm that its tokens are signed with."""
+    status: StatusPlaces | None = None
+    """Gives JWTs their places in status lists, if there are any."""
 
     async def issue(
         self,
@@ -82,7 +85,11 @@ class AccessTokenIssuer:
         expires_at = min(expires_at, writer.ends_by or expires_at)
         if authorization.ends_by is not None:
             expires_at = min(expires_at, int(authorization.ends_by))
-        token_id = self.new_token_id()
+        token_id, status = self.new_token_id(), dict[str, object]()
+        if self.status is not None and writer.is_signed:
+            token_id, status = await self.status.take(
+                token_id, client.client_id, confirmation, issued_at=issued_at, expires_at=expires_at
+            )
         claims = encode_claims(
             issuer=self.issuer,
             subject=authorization.subject or client.client_id,
@@ -95,7 +102,7 @@ class AccessTokenIssuer:
             confirmation=confirmation,
         )
         return IssuedToken(
-            access_token=await writer.write({**authorization.further_claims(self.issuer), **claims}),
+            access_token=await writer.write({**authorization.further_claims(self.issuer), **claims, **status}),
             token_id=token_id,
             expires_in=expires_at - issued_at,
             scope=authorization.scope,
@@ -120,10 +127,10 @@ class AccessTokenIssuer:
     def _writer(self, resource: str, at: float) -> "_Writer":
         """What makes a token for a resource of its claims. Raises `OAuthError` `temporarily_unavailable`."""
         if self.resource_formats.get(resource, self.format) is TokenFormat.OPAQUE:
-            return _Writer(self.opaque_tokens.write, ends_by=None)
+            return _Writer(self.opaque_tokens.write, is_signed=False, ends_by=None)
         key = self.signer.key(self.resource_algorithms.get(resource, self.algorithm), at)
         write = partial(self.signer.sign, type=ACCESS_TOKEN_TYPE, key=key)
-        return _Writer(write, ends_by=_last_second(key, issued_at=int(at)))
+        return _Writer(write, is_signed=True, ends_by=_last_second(key, issued_at=int(at)))
 
 
 def _confirmation(
@@ -147,6 +154,7 @@ class _Writer:
 
     write: Callable[[Mapping[str, object]], Awaitable[str]]
     _: KW_ONLY
+    is_signed: bool
     ends_by: int | None
 
 

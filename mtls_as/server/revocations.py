@@ -25,6 +25,9 @@ class Revocations:
         self._store = store
         self._monotonic = monotonic
         self._in_force: dict[tuple[RevocationKind, str], Revocation] = {}
+        self._heard_at: dict[tuple[RevocationKind, str], float] = {}
+        self.broad_changes = 0
+        """How many revocations of more than one token this node has heard of."""
         self._revision = -1
         self._current_until = float("-inf")
         self._refreshing: asyncio.Future[None] | None = None
@@ -60,6 +63,15 @@ class Revocations:
         """What is in force of these tokens, as far as this node knows."""
         return self._in_force.get((kind, value))
 
+    def of_one_token(self) -> tuple[Revocation, ...]:
+        """Those in force that end a token by its `jti`, as far as this node knows."""
+        return tuple(each for (kind, _), each in self._in_force.items() if kind is RevocationKind.TOKEN)
+
+    def of_many_tokens(self) -> tuple[tuple[Revocation, float], ...]:
+        """The others, and how many seconds ago this node heard of each; what was there at its start is old."""
+        now = self._monotonic()
+        return tuple((self._in_force[name], now - at) for name, at in self._heard_at.items())
+
     async def _refresh_together(self) -> None:
         """One question for all who wait: a storage that hangs keeps nobody longer than the first."""
         if self._refreshing is None:
@@ -87,9 +99,14 @@ class Revocations:
         """Forget what can match no token that lives on at this time (epoch seconds). Raises `StorageUnavailable`."""
         ended_before -= CLOCK_SKEW
         self._in_force = {name: each for name, each in self._in_force.items() if each.ends_at >= ended_before}
+        self._heard_at = {name: at for name, at in self._heard_at.items() if name in self._in_force}
         await self._store.prune(ended_before=ended_before)
 
     def _take(self, revocation: Revocation) -> None:
         name = (revocation.kind, revocation.value)
         known = self._in_force.get(name)
-        self._in_force[name] = revocation if known is None else known.and_also(revocation)
+        both = revocation if known is None else known.and_also(revocation)
+        self._in_force[name] = both
+        if revocation.kind is not RevocationKind.TOKEN and both != known:
+            self._heard_at[name] = float("-inf") if self._revision < 0 else self._monotonic()
+            self.broad_changes += 1

@@ -15,7 +15,14 @@ from typing import ClassVar, Final
 from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc6749_framework import ErrorCode, OAuthError
 from mtls_as.rfc.rfc7517_jwk import PublicKey
-from mtls_as.rfc.rfc7519_jwt import JWTError, assemble, is_signature, signing_function, signing_input
+from mtls_as.rfc.rfc7519_jwt import (
+    MAX_TOKEN_LENGTH,
+    JWTError,
+    assemble,
+    is_signature,
+    signing_function,
+    signing_input,
+)
 from mtls_as.server.ports import ExternalSigners, Signer, SignerUnavailable, SigningKeySource
 from mtls_as.server.signing_keys import ExternalKey, NoSigningKey, SigningKey
 
@@ -72,15 +79,22 @@ class TokenSigner:
         except NoSigningKey as error:
             raise _unavailable(str(error)) from None
 
-    async def sign(self, claims: Mapping[str, object], *, type: str, key: SigningKey) -> str:  # noqa: A002 # the header's own name
+    async def sign(
+        self,
+        claims: Mapping[str, object],
+        *,
+        type: str,  # noqa: A002 # the header's own name
+        key: SigningKey,
+        max_length: int = MAX_TOKEN_LENGTH,
+    ) -> str:
         """A token of this media type over the claims. Raises `OAuthError`: `temporarily_unavailable`, or
-        `server_error` for claims that no verifier would take because of their length.
+        `server_error` for claims that no verifier would take because of their length (`max_length`, in characters).
         """
         try:
             signer = self._signers.get(key.kid) or self._signer(key)
             message = signing_input(claims, type=type, kid=key.kid, algorithm=key.algorithm)
             signature = await self._sign_outside(signer, message) if signer.blocks else signer.sign(message)
-            return assemble(message, signature)
+            return assemble(message, signature, max_length=max_length)
         except SignerUnavailable as error:
             raise _unavailable(str(error)) from None
         except JWTError as error:

@@ -77,7 +77,7 @@ revocations: Final = Table(
     Column("value", String(256), primary_key=True),  # mtls_as.server.revocation says of what
     Column("issued_before", Double, nullable=False),
     Column("ends_at", Double, nullable=False),
-    Column("revision", Integer, nullable=False),  # at which it was written
+    Column("revision", BigInteger, nullable=False),  # at which it was written
     Index("ix_revocations_revision", "revision"),
     Index("ix_revocations_ends_at", "ends_at"),
 )
@@ -92,6 +92,24 @@ accepted_paths: Final = Table(
     Column("stored_at", Double, nullable=False),
     Index("ix_accepted_paths_trust_stored_at", "trust", "stored_at"),
     Index("ix_accepted_paths_stored_at", "stored_at"),
+)
+
+status_blocks: Final = Table(
+    "status_blocks",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("leased_at", Double, nullable=False),
+    Column("used", Integer, nullable=True),  # how many indices were given out; null while more may be
+    Column("ends_at", Double, nullable=False),  # when its last token ends
+    Index("ix_status_blocks_ends_at", "ends_at"),
+)
+
+status_records: Final = Table(
+    "status_records",
+    metadata,
+    Column("block", BigInteger, ForeignKey("status_blocks.number", ondelete="CASCADE"), primary_key=True),
+    Column("first", Integer, primary_key=True, autoincrement=False),  # the offset of the first token
+    Column("records", LargeBinary, nullable=False),  # mtls_as.server.status_block
 )
 
 opaque_tokens: Final = Table(
@@ -147,14 +165,14 @@ revision: Final = Table(
     "revision",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("value", Integer, nullable=False),  # how many times anything was written
+    Column("value", BigInteger, nullable=False),  # how many times anything was written
     CheckConstraint("id = 1", name="one_row"),
 )
 
 changes: Final = Table(
     "changes",
     metadata,
-    Column("revision", Integer, primary_key=True, autoincrement=False),  # that the change made
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),  # that the change made
     Column("client_id", String(256), nullable=True),  # whose registration it changed, if anybody's
 )
 

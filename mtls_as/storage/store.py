@@ -17,6 +17,7 @@ from mtls_as.storage.revocations import RevocationRepository
 from mtls_as.storage.seen_certificates import SeenCertificateRepository
 from mtls_as.storage.settings import DatabaseSettings
 from mtls_as.storage.signing_keys import SigningKeyRepository
+from mtls_as.storage.status_blocks import StatusBlockRepository
 from mtls_as.storage.transactions import Transactions
 from mtls_as.storage.used_once import UsedOnceRepository
 
@@ -35,6 +36,7 @@ class Storage:
         self.used_once = UsedOnceRepository(transactions)
         self.revocations = RevocationRepository(transactions)
         self.opaque_tokens = OpaqueTokenRepository(transactions)
+        self.status_blocks = StatusBlockRepository(transactions)
         self.registrations = RegistrationRepository(transactions, clock)
         self.audit = AuditRepository(transactions, encryption_key)
         self.activity = transactions.activity
