@@ -15,7 +15,7 @@ _CONFLICTS: Final = {"40001", "40P01"}
 _STATES: Final = {
     "08P01": "does not speak the protocol of PostgreSQL",
     "25006": "cannot be written: it is read-only, as a standby is",
-    "25P03": "has ended the transaction, which did nothing for too long",
+    "25P03": "has ended the transaction, in which nothing was done for too long",
     "28000": "does not let this user in; see pg_hba.conf",
     "28P01": "does not let this user in: the password is wrong, or there is none",
     "3D000": "has no database of this name; make it with: createdb",
@@ -62,8 +62,10 @@ def _explain(error: BaseException | None, state: object) -> str:
             return f"there is no TLS connection: {error.reason or 'the handshake failed'}"
         case asyncpg.TargetServerAttributeNotMatched():
             return "none of the servers can be written"
-        case asyncpg.InterfaceError() if "reject" in str(error) and "SSL" in str(error):
-            return "the server has no TLS; see sslmode"
+        case ConnectionError() if "rejected SSL upgrade" in str(error):
+            return "the server has no TLS, which the URL's sslmode asks for"
+        case asyncpg.InterfaceError() if "closed" in str(error):
+            return "the connection to the database was lost"
         case TimeoutError():
             return "the database does not answer in time"
         case OSError():

@@ -2,15 +2,19 @@
 
 import logging
 import shutil
-import sqlite3
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import Connection, Inspector, inspect, text
 
-from mtls_as.storage import DatabaseUnavailable, current, downgrade, migrate, open_storage, upgrade
+from mtls_as.server.revocation import Revocation
+from mtls_as.storage import Database, DatabaseUnavailable, current, downgrade, migrate, open_storage, upgrade
 from mtls_as.storage.schema import metadata
 from tests.storage.conftest import KEY, Clock, opened
 from tests.storage.test_client_repository import client
@@ -38,12 +42,6 @@ def downgrade() -> None:
 '''
 
 
-@pytest.fixture
-def new_url(tmp_path: Path) -> str:
-    """Where there is no database yet."""
-    return f"sqlite:///{tmp_path}/test.db"
-
-
 def with_next_version(monkeypatch: pytest.MonkeyPatch, folder: Path, *, fail: str = "", oldest: str = "") -> None:
     """Let the program be a newer one, with one migration more, which lets programs from `oldest` on use its schema."""
     folder = folder / "migrations"
@@ -55,26 +53,80 @@ def with_next_version(monkeypatch: pytest.MonkeyPatch, folder: Path, *, fail: st
 
 
 def columns(url: str) -> set[str]:
-    engine = create_engine(url)
-    try:
-        return {column["name"] for column in inspect(engine).get_columns("clients")}
-    finally:
-        engine.dispose()
+    return {column["name"] for column in look(url, lambda made: made.get_columns("clients"))}
+
+
+def look(url: str, at: Callable[[Inspector], Any]) -> Any:
+    """What the database itself says of its tables."""
+    return Database.at(url).run(lambda connection: at(inspect(connection)), writes=False)
 
 
 def test_migrations_lead_to_the_schema(new_url: str) -> None:
     """The tables of `schema.py` are those that a new database gets."""
     upgrade(new_url)
-    engine = create_engine(new_url)
-    try:
-        with engine.connect() as connection:
-            assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-            for table in metadata.sorted_tables:
-                made = inspect(connection)
-                assert made.get_pk_constraint(table.name)["name"] == table.primary_key.name
-                assert {str(c["type"]) for c in made.get_columns(table.name)} == {str(c.type) for c in table.columns}
-    finally:
-        engine.dispose()
+
+    def compare(connection: Connection) -> None:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        made, dialect = inspect(connection), connection.dialect
+        for table in metadata.sorted_tables:
+            assert made.get_pk_constraint(table.name)["name"] == table.primary_key.name
+            types = {c["name"]: c["type"].compile(dialect) for c in made.get_columns(table.name)}
+            assert types == {c.name: c.type.compile(dialect) for c in table.columns}
+
+    Database.at(new_url).run(compare, writes=False)
+
+
+async def fill(url: str) -> None:
+    """One row in every table, at least."""
+    async with opened(url) as storage:
+        await storage.clients.add(client())
+        await storage.clients.add(client("basic"))
+        await storage.signing_keys.rotate("EdDSA", at=1.0, publish_ahead=0, overlap=0)
+        await storage.revocations.add(Revocation.of_client("c1", before=1.0))
+        await storage.opaque_tokens.add("hash", {"iss": "https://as.example"}, expires_at=2.0)
+        await storage.used_once.use("jti", 2.0)
+
+
+async def test_every_version_down_and_up_with_data(new_url: str) -> None:
+    """One by one. What a version has no place for is lost, and everything else stays."""
+    upgrade(new_url)
+    await fill(new_url)
+    versions = [str(script.revision) for script in migrate._scripts().walk_revisions()]
+    for version in versions[1:]:
+        downgrade(new_url, version)
+        assert current(new_url) == version
+    for version in reversed(versions[:-1]):
+        upgrade(new_url, version)
+        assert current(new_url) == version
+    async with opened(new_url) as storage:
+        assert [each.client_id for each in await storage.clients.list()] == ["basic", "reports"]
+        assert len(await storage.signing_keys.all()) == 1
+        assert await storage.revision() == 4
+        await storage.revocations.add(Revocation.of_client("c1", before=1.0))
+        assert await storage.used_once.use("jti", 2.0), "the table was dropped on the way"
+
+
+def test_nodes_that_upgrade_at_the_same_time_take_turns(new_url: str) -> None:
+    """One does it, the others wait and find it done."""
+    Database.at(new_url).create()
+    with ThreadPoolExecutor(4) as nodes:
+        for done in [nodes.submit(upgrade, new_url) for _ in range(4)]:
+            done.result()
+    assert current(new_url) == HEAD
+
+
+def test_a_node_waits_for_the_one_that_upgrades(new_url: str) -> None:
+    with ThreadPoolExecutor(1) as other:
+        Database.at(new_url).create()
+
+        def work(_connection: Connection) -> Future[None]:
+            waiting = other.submit(upgrade, new_url)
+            time.sleep(0.3)
+            assert not waiting.done()
+            return waiting
+
+        Database.at(new_url).run(work, writes=True).result()
+    assert current(new_url) == HEAD
 
 
 def test_upgrading_twice_changes_nothing(new_url: str) -> None:
@@ -185,13 +237,14 @@ async def test_a_migration_shuts_out_programs_before_the_oldest(
         assert await storage.clients.list() == ()
 
 
-def test_another_programs_database_is_left_alone(new_url: str, tmp_path: Path) -> None:
-    """A wrong path does not put our tables among somebody else's."""
-    connection = sqlite3.connect(tmp_path / "test.db")
-    connection.execute("CREATE TABLE theirs (x)")
-    connection.close()
+def test_another_programs_database_is_left_alone(new_url: str) -> None:
+    """A wrong path or name does not put our tables among somebody else's."""
+    database = Database.at(new_url)
+    database.create()
+    database.run(lambda connection: connection.execute(text("CREATE TABLE theirs (x INTEGER)")), writes=True)
     with pytest.raises(DatabaseUnavailable, match="holds the tables of another program"):
         upgrade(new_url)
+    assert look(new_url, lambda made: made.get_table_names()) == ["theirs"]
 
 
 def test_migrations_say_nothing(
