@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.postgresql import postgresql
+from tests.programs import HTTP1_VARIABLE
 
 __all__ = ["postgresql"]  # a fixture for every folder of tests
 
@@ -23,6 +24,16 @@ def _loopback_only(self: socket.socket, address: Any) -> None:
     if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
         raise AssertionError(f"a test tried to reach {host}")
     _connect(self, address)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--http1=h11` has whole servers read HTTP/1.1 by h11 alone, to show that their answers are the same."""
+    parser.addoption("--http1", choices=["direct", "h11"], default="direct", help="the setting server.http1 of servers")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hand the option to `tests.running`."""
+    os.environ[HTTP1_VARIABLE] = config.getoption("--http1")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+HTTP1_VARIABLE = "MTLS_AS_TEST_HTTP1"
+"""What the option `--http1` is passed on by to the servers of the tests, in this process and others."""
+
 
 def require_program(name: str, *, folders: str | None = None) -> str:
     """The path of a program; in folders off the search path first (a glob from the root, the last one wins).

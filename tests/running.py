@@ -6,6 +6,7 @@ command line.
 
 import asyncio
 import contextlib
+import os
 import ssl
 import threading
 import time
@@ -24,6 +25,7 @@ from mtls_as.storage import create_key_file, open_storage, upgrade
 from mtls_as.tls import bind_listeners, serve_listeners
 from mtls_as.wiring import Node, Reloader, open_node, read_settings
 from tests.authority import Authority, Identity
+from tests.programs import HTTP1_VARIABLE
 
 RESOURCE = "https://resource.example"
 SCOPES = ("reports:read", "reports:write")
@@ -51,6 +53,8 @@ class Deployment:
     algorithm: str = "ES256"
     lifetime: int = 300
     fast_lane: bool = True
+    http1: str = field(default_factory=lambda: os.environ.get(HTTP1_VARIABLE, "direct"))
+    """As the option `--http1` of the tests says, unless a test is about it."""
     resource_options: str = ""
     """Further lines of the usual resource."""
     port: int = 0
@@ -122,6 +126,7 @@ lifetime = {self.lifetime}
 [server]
 workers = {self.workers}
 fast_lane = {_toml(self.fast_lane)}
+http1 = "{self.http1}"
 [timeouts]
 handshake = 3
 request_head = 3

@@ -288,6 +288,7 @@ class ResourceTable(_Table, frozen=True):
 class ServerTable(_Table, frozen=True):
     workers: Annotated[int, Meta(ge=1, le=256)] = 1
     fast_lane: bool = True
+    http1: Literal["direct", "h11"] = "direct"
 
 
 class TimeoutsTable(_Table, frozen=True):

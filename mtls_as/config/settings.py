@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -84,10 +85,13 @@ class DPoPSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
-    """How the server runs: the number of processes that serve, and whether hot requests bypass the framework."""
+    """How the server runs: the number of processes that serve, and which way hot requests take."""
 
     workers: int
     fast_lane: bool
+    """Whether they bypass the framework."""
+    http1: Literal["direct", "h11"]
+    """Whether they bypass h11 and ASGI too, where they come in plain HTTP/1.1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +196,9 @@ def _build(document: Document, path: Path) -> Settings:
         claims_hook=claims_hook(document.claims_hook, folder),
         registration=registration_settings(document.registration),
         clients=tuple(parse_client(members, ClientSource.CONFIGURATION) for members in document.clients),
-        server=ServerSettings(workers=document.server.workers, fast_lane=document.server.fast_lane),
+        server=ServerSettings(
+            workers=document.server.workers, fast_lane=document.server.fast_lane, http1=document.server.http1
+        ),
         events=events_settings(document.events, folder),
         audit=audit_settings(document.audit),
         timeouts=Timeouts(

@@ -1,19 +1,20 @@
-"""The fast lane: the hot endpoints answered straight from ASGI, by the very functions that the Quart routes call.
+"""The fast lane: the hot endpoints answered without a framework, by the very functions that the Quart routes call.
 
-A framework's request and response objects cost more than issuing a token does. All other requests go on to the
-application untouched.
+A framework's request and response objects cost more than issuing a token does, and so does ASGI. Requests in plain
+HTTP/1.1 come by `direct`, past ASGI; others, as in HTTP/2, by ASGI. What is not hot goes on to the application.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
 from functools import partial
 from typing import Any
 
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
-from mtls_as.http.answers import send_answer
+from mtls_as.http.answers import Answer, send_answer
 from mtls_as.http.routes import HTTPEndpoint
 
+DirectEndpoint = Callable[[Mapping[str, Any], bytes | None], Coroutine[Any, Any, Answer]]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 # Frameworks type their applications each in its own way; what they share is the protocol.
 Application = Callable[[Any, Any, Any], Awaitable[None]]
@@ -30,8 +31,16 @@ class FastLane:
     ) -> None:
         self._app = app
         self._hot = hot
-        self._max_body = max_body
-        self._body_timeout = body_timeout
+        self._direct = {
+            (method.encode("ascii"), path.encode("ascii")): partial(_answer_directly, endpoint)
+            for (method, path), endpoint in hot.items()
+        }
+        self.max_body = max_body
+        self.body_timeout = body_timeout
+
+    def direct(self, method: bytes, target: bytes) -> DirectEndpoint | None:
+        """What answers a request directly (`mtls_as.tls.DirectAnswers`)."""
+        return self._direct.get((method, target))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 # as `Application`
         """Answer, or pass on."""
@@ -45,10 +54,19 @@ class FastLane:
 
     async def _read(self, receive: Receive) -> bytes:
         try:
-            async with asyncio.timeout(self._body_timeout):
-                return await _read_bounded(receive, self._max_body)
+            async with asyncio.timeout(self.body_timeout):
+                return await _read_bounded(receive, self.max_body)
         except TimeoutError:
             raise RequestTimeout from None
+
+
+async def _answer_directly(endpoint: HTTPEndpoint, scope: Mapping[str, Any], body: bytes | None) -> Answer:
+    async def read() -> bytes:
+        if body is None:
+            raise RequestTimeout
+        return body
+
+    return await endpoint(scope, read)
 
 
 async def _read_bounded(receive: Receive, limit: int) -> bytes:

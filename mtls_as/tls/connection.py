@@ -1,20 +1,24 @@
-"""One TLS connection: bytes of the transport in, decrypted bytes to Hypercorn's protocols, and back.
+"""One TLS connection: bytes of the transport in, decrypted bytes to an HTTP protocol, and back.
 
-Everything runs in the event loop's thread. Ciphertext is decrypted as it arrives; what Hypercorn makes of it happens in
-a task (the pump) that exists only while there is something to do, so that an idle connection has no task at all.
+Everything runs in the event loop's thread. Ciphertext is decrypted as it arrives. Plain requests are answered at once
+in the direct lane, where the listener has one. What Hypercorn makes of all others happens in a task (the pump) that
+exists only while there is something to do, so that an idle connection has no task at all.
 """
 
 import asyncio
 import logging
 from collections import deque
-from typing import Final, cast
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final, cast
 
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.typing import AppWrapper, ConnectionState, TaskGroup, WorkerContext
+from hypercorn.typing import ConnectionState
 from OpenSSL import SSL
 
 from mtls_as.tls.context import NoCommonProtocol
+from mtls_as.tls.direct_lane import DirectLane
 from mtls_as.tls.endpoint import Endpoint
+from mtls_as.tls.extension import ConnectionFacts
 from mtls_as.tls.handshake import PEER_CLOSED, SERVER_STOPPING, TIMEOUT, TOO_MANY_CONNECTIONS, failure_reason
 from mtls_as.tls.outbox import Outbox
 from mtls_as.tls.plain_layer import PlainLayer
@@ -34,11 +38,12 @@ class TLSConnection(asyncio.Protocol):
     """A connection of a client, from accept to close."""
 
     __slots__ = (
-        "_deadline", "_drained", "_ended", "_endpoint", "_flush_due", "_http", "_incoming", "_incoming_size",
-        "_lingers", "_loop", "_outbox", "_progress", "_pumping", "_reading_paused", "_started", "_state", "_tasks",
-        "_timer", "_tls", "_transport", "_writing_paused",
+        "_deadline", "_direct", "_drained", "_ended", "_endpoint", "_facts", "_flush_due", "_http", "_incoming",
+        "_incoming_size", "_lingers", "_loop", "_outbox", "_progress", "_pumping", "_reading_paused", "_started",
+        "_state", "_tasks", "_timer", "_tls", "_transport", "_writing_paused",
     )  # fmt: skip
 
+    _facts: ConnectionFacts
     _transport: asyncio.Transport
     _tls: RecordLayer | PlainLayer | None
 
@@ -47,6 +52,7 @@ class TLSConnection(asyncio.Protocol):
         self._loop = endpoint.loop
         self._tls = None
         self._state = State.HANDSHAKE
+        self._direct: DirectLane | None = None
         self._http: HTTP1 | HTTP2 | None = None
         self._tasks: ConnectionTasks | None = None
         self._incoming: deque[bytes] = deque()
@@ -120,6 +126,7 @@ class TLSConnection(asyncio.Protocol):
         self._writing_paused = False
         self._progress = self._loop.time()
         self._flush()
+        self._go_on()
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Let go of everything, and let Hypercorn's protocol know if it has something open."""
@@ -131,13 +138,10 @@ class TLSConnection(asyncio.Protocol):
         self._incoming.clear()
         self._outbox.clear()
         self._wake_writers()
-        if self._tasks is not None and self._http is not None:
-            self._abandon()
-            if self._http.needs_close:
-                self._pump()
-            elif self._tasks.idle:
-                self._release()
-        else:
+        self._abandon()
+        if self._http is not None and self._http.needs_close:
+            self._pump()
+        elif self._tasks is None or self._tasks.idle:
             self._release()
 
     # What the server calls
@@ -192,66 +196,120 @@ class TLSConnection(asyncio.Protocol):
 
     def _start_http(self, tls: RecordLayer | PlainLayer) -> None:
         endpoint = self._endpoint
+        self._set_deadline(endpoint.timeouts.request_head)
+        self._facts = tls.extension(listener=endpoint.listener.name, server_cert=endpoint.server_cert)
+        if tls.speaks_http_2:
+            self._http = HTTP2(*self._hypercorn(), write=self._write, running_apps=self._own_tasks().count_apps)
+            self._pump()
+        elif endpoint.listener.direct is not None:
+            self._direct = DirectLane(endpoint.listener.direct, self, self._common_scope())
+
+    def _common_scope(self) -> dict[str, Any]:
+        """What the scopes of all direct requests have in common (ASGI)."""
+        return {
+            "type": "http",
+            "http_version": "1.1",
+            "scheme": "https" if self._endpoint.listener.tls else "http",
+            "query_string": b"",
+            "root_path": "",
+            "client": _address(self._transport.get_extra_info("peername")),
+            "server": _address(self._transport.get_extra_info("sockname")),
+            "extensions": {"mtls_as": self._facts.own_extension()},
+        }
+
+    def _hypercorn(self) -> tuple[Any, ...]:
+        """The arguments of Hypercorn's protocols."""
+        endpoint = self._endpoint
         listener = endpoint.listener
-        extension = tls.extension(listener=listener.name, server_cert=endpoint.server_cert)
-        self._tasks = ConnectionTasks(
-            self._loop, listener.app, extension, failed=self._task_failed, finished=self._tasks_finished
-        )
-        arguments = (
-            cast("AppWrapper", listener.app),  # passed through to `ConnectionTasks.spawn_app`, which knows its own
+        return (
+            listener.app,  # passed through to `ConnectionTasks.spawn_app`, which knows its own
             endpoint.config,
-            cast("WorkerContext", endpoint.worker_context),
-            cast("TaskGroup", self._tasks),
+            endpoint.worker_context,
+            self._own_tasks(),
             ConnectionState(endpoint.lifespan_state),
             listener.tls,
             _address(self._transport.get_extra_info("peername")),
             _address(self._transport.get_extra_info("sockname")),
             self._send,
         )
-        self._set_deadline(endpoint.timeouts.request_head)
-        if tls.speaks_http_2:
-            self._http = HTTP2(*arguments, write=self._write, running_apps=self._tasks.count_apps)
-            self._pump()
-        else:
-            self._http = HTTP1(*arguments, is_last=endpoint.is_draining)
-            self._started = True
+
+    def _own_tasks(self) -> ConnectionTasks:
+        if self._tasks is None:
+            self._tasks = ConnectionTasks(
+                self._loop,
+                self._endpoint.listener.app,
+                self._facts,
+                failed=self._task_failed,
+                finished=self._tasks_finished,
+            )
+        return self._tasks
 
     # From the client to Hypercorn
 
     def _take_in(self, tls: RecordLayer | PlainLayer, chunks: list[bytes]) -> None:
-        if chunks:
-            self._incoming.extend(chunks)
-            self._incoming_size += sum(map(len, chunks))
-            if self._state is State.IDLE and isinstance(self._http, HTTP1):
-                self._state = State.HEAD
-                self._set_deadline(self._endpoint.timeouts.request_head)
-            if self._incoming_size > _MAX_WAITING and not self._reading_paused:
-                self._reading_paused = True
-                self._transport.pause_reading()
-            self._pump()
-        elif records := tls.take_records():
-            self._transport.write(records)  # an answer of the TLS layer itself, as to a renegotiation
+        if not chunks:
+            if records := tls.take_records():
+                self._transport.write(records)  # an answer of the TLS layer itself, as to a renegotiation
+        elif self._direct is not None and self._is_between_requests_of_hypercorn():
+            self._direct.receive(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+            if self._http is None:
+                self._pace_reading(self._direct.backlog)
+        else:
+            self._hand_to_hypercorn(chunks)
         if tls.ended:
             self._end_of_input()
 
+    def _is_between_requests_of_hypercorn(self) -> bool:
+        """Whether the direct lane may read; Hypercorn's HTTP/1.1, which had a request for itself, is then let go of."""
+        if isinstance(self._http, HTTP1):
+            if self._state is not State.IDLE or self._pumping or self._incoming or not self._http.at_rest:
+                return False
+            self._http = None
+        return True
+
+    def _hand_to_hypercorn(self, chunks: Sequence[bytes]) -> None:
+        if self._http is None:
+            self._http = HTTP1(*self._hypercorn(), is_last=self._endpoint.is_draining)
+            self._started = True
+        if self._state is State.IDLE and isinstance(self._http, HTTP1):
+            self._state = State.HEAD
+            self._set_deadline(self._endpoint.timeouts.request_head)
+        self._incoming.extend(chunks)
+        self._incoming_size += sum(map(len, chunks))
+        self._pace_reading(self._incoming_size)
+        self._pump()
+
+    def _pace_reading(self, waiting: int) -> None:
+        """Let the client wait while too many bytes do."""
+        if waiting > _MAX_WAITING and not self._reading_paused:
+            self._reading_paused = True
+            self._transport.pause_reading()
+        elif self._reading_paused and waiting <= _MAX_WAITING // 2:
+            self._reading_paused = False
+            self._transport.resume_reading()
+
     def _end_of_input(self) -> None:
-        if not self._ended:
-            self._ended = True
-            if self._incoming or self._pumping or self._tasks is None or not self._tasks.idle:
-                self._pump()
-            else:
-                self._close()
+        if self._ended:
+            return
+        self._ended = True
+        if self._incoming or self._pumping or (self._tasks is not None and not self._tasks.idle):
+            self._pump()
+        else:
+            self._close()
 
     def _abandon(self) -> None:
         """The client is gone: the request in the works hears of it, those behind it are not begun."""
-        if self._tasks is not None and self._http is not None:
+        if self._direct is not None:
+            self._direct.end()
+        if self._http is not None:
             self._http.abandoned = True
+        if self._tasks is not None:
             self._tasks.disconnect()
 
     def _pump(self) -> None:
-        if not self._pumping and self._tasks is not None:
+        if not self._pumping and self._http is not None:
             self._pumping = True
-            self._tasks.spawn(self._run_pump)
+            self._own_tasks().spawn(self._run_pump)
 
     async def _run_pump(self) -> None:
         """Hand everything that came in to Hypercorn. Waits where Hypercorn waits: that is the back-pressure."""
@@ -263,14 +321,50 @@ class TLSConnection(asyncio.Protocol):
             while self._incoming:
                 data = self._incoming.popleft()
                 self._incoming_size -= len(data)
-                if self._reading_paused and self._incoming_size <= _MAX_WAITING // 2:
-                    self._reading_paused = False
-                    self._transport.resume_reading()
+                self._pace_reading(self._incoming_size)
                 await self._http.handle(RawData(data))
             if (self._ended or self._state is State.LOST) and self._http.needs_close:
                 await self._http.handle(Closed())
         finally:
             self._pumping = False
+
+    # What the direct lane calls
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the answer that is made is to be the last of the connection."""
+        return self._endpoint.draining
+
+    @property
+    def takes_answers(self) -> bool:
+        """Whether another answer may be made: the client takes those before."""
+        return not self._writing_paused and not self._outbox.full
+
+    def begin_request(self) -> None:
+        """A request waits for something: its body, or what its answer needs."""
+        self._set_idle(idle=False)
+
+    def begin(self, answering: Coroutine[Any, Any, None]) -> None:
+        """Run to the first wait, and the rest as a task."""
+        task = self._endpoint.starter.start(answering)
+        if task is not None:
+            self._set_idle(idle=False)
+            self._own_tasks().adopt(task)
+
+    def send_answer(self, answer: bytes, *, last: bool) -> None:
+        """Send a whole answer at once; after the `last` one the connection ends."""
+        if self._state in OVER:
+            return
+        self._outbox.put(answer)
+        if last:
+            self._close()
+        else:
+            self._set_idle(idle=True)
+        self._flush()
+
+    def hand_over(self, received: bytes) -> None:
+        """Have Hypercorn read these bytes, which begin a request."""
+        self._hand_to_hypercorn([received])
 
     # From Hypercorn to the client
 
@@ -327,8 +421,7 @@ class TLSConnection(asyncio.Protocol):
         if self._state in OVER or self._tls is None:
             return
         self._state = State.CLOSING
-        may_be_sending = lingers or (self._http is not None and self._http.client_may_be_sending)
-        self._lingers = may_be_sending and not self._ended
+        self._lingers = (lingers or self._client_may_be_sending()) and not self._ended
         self._set_deadline(self._endpoint.timeouts.idle)
         if not self._outbox.size:
             try:
@@ -343,6 +436,10 @@ class TLSConnection(asyncio.Protocol):
         if self._http is not None:
             self._write(self._http.say_goodbye())
         self._close(lingers=isinstance(self._http, HTTP2))
+
+    def _client_may_be_sending(self) -> bool:
+        protocol = self._http or self._direct
+        return protocol is not None and protocol.client_may_be_sending
 
     def _leave(self) -> None:
         """All is sent."""
@@ -379,12 +476,22 @@ class TLSConnection(asyncio.Protocol):
     def _tasks_finished(self) -> None:
         if self._state is State.LOST:
             self._release()
-        elif self._ended:
+            return
+        self._go_on()
+        if self._ended and (self._tasks is None or self._tasks.idle):
             self._close()
+
+    def _go_on(self) -> None:
+        """Let the direct lane answer what was received meanwhile."""
+        if self._direct is not None and self._http is None and self._state not in OVER:
+            self._direct.go_on()
+            if self._http is None:
+                self._pace_reading(self._direct.backlog)
 
     def _release(self) -> None:
         """Leave the population, and break the cycles with Hypercorn's objects, so that memory is free at once."""
         self._endpoint.population.leave(self)
+        self._direct = None
         self._http = None
         self._tasks = None
 
@@ -426,7 +533,8 @@ class TLSConnection(asyncio.Protocol):
     def _look_for_progress(self) -> None:
         """Give up on a client that stalls, reading or sending; wait for an application that is slow."""
         idle = self._endpoint.timeouts.idle
-        sends_nothing = self._http is not None and self._http.waits_for_client and not self._pumping
+        protocol = self._http or self._direct
+        sends_nothing = protocol is not None and protocol.waits_for_client and not self._pumping
         left = idle
         if self._writing_paused or sends_nothing:
             left = self._progress + idle - self._loop.time()

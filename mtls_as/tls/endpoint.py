@@ -12,6 +12,7 @@ from OpenSSL import SSL
 
 from mtls_as.tls.context import build_context
 from mtls_as.tls.credentials import ServerCredentials
+from mtls_as.tls.eager_start import EagerStart
 from mtls_as.tls.listeners import Listener
 from mtls_as.tls.plain_layer import PlainLayer
 from mtls_as.tls.record_layer import RecordLayer
@@ -89,11 +90,16 @@ class Endpoint:
     timeouts: Timeouts
     population: Population
     on_handshake_failure: HandshakeFailureHook | None
+    starter: EagerStart = field(init=False)
+    """Starts what answers directly."""
     context: SSL.Context = field(init=False)
     server_cert: str = field(init=False)
     draining: bool = False
     """The server is about to stop: every connection ends with the answer that it is on, or waits for."""
     stopping: bool = False
+
+    def __post_init__(self) -> None:
+        self.starter = EagerStart(self.loop)
 
     def is_draining(self) -> bool:
         """As the attribute, for those who ask at each answer."""

@@ -1,7 +1,7 @@
 """What an application learns about the TLS connection: the ASGI TLS extension 0.2, and ours beside it."""
 
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Protocol, Self
 
@@ -26,6 +26,10 @@ class ConnectionFacts(Protocol):
         """Fresh members for `scope["extensions"]`."""
         ...
 
+    def own_extension(self) -> dict[str, Any]:
+        """The member `mtls_as` of these."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TLSExtension:
@@ -38,42 +42,37 @@ class TLSExtension:
     tls_version: int
     cipher_suite: int | None
     tls_group: str | None
-    client_cert_name: str | None
-    _client_pem_chain: tuple[str, ...] = field(repr=False)
 
     @classmethod
     def of(cls, connection: SSL.Connection, *, listener: str, server_cert: str) -> Self:
         """Read a connection whose handshake is complete."""
-        chain = _client_chain(connection)
-        described = [_describe(der) for der in chain]
         return cls(
             listener=listener,
-            client_der_chain=chain,
+            client_der_chain=_client_chain(connection),
             server_cert=server_cert,
             tls_version=connection.get_protocol_version(),
             cipher_suite=CIPHER_SUITES.get(connection.get_cipher_name() or ""),
             tls_group=_group(connection),
-            client_cert_name=described[0][1] if described else None,
-            _client_pem_chain=tuple(pem for pem, _ in described),
         )
 
     def scope_extensions(self) -> dict[str, dict[str, Any]]:
         """Fresh members for `scope["extensions"]`, so that no request can alter what another one sees."""
+        described = [_describe(der) for der in self.client_der_chain]  # here, since most connections are never asked
         return {
             "tls": {
                 "server_cert": self.server_cert,
-                "client_cert_chain": list(self._client_pem_chain),
-                "client_cert_name": self.client_cert_name,
+                "client_cert_chain": [pem for pem, _ in described],
+                "client_cert_name": described[0][1] if described else None,
                 "client_cert_error": NOT_VERIFIED if self.client_der_chain else None,
                 "tls_version": self.tls_version,
                 "cipher_suite": self.cipher_suite,
             },
-            "mtls_as": {
-                "client_der_chain": self.client_der_chain,
-                "listener": self.listener,
-                "tls_group": self.tls_group,
-            },
+            "mtls_as": self.own_extension(),
         }
+
+    def own_extension(self) -> dict[str, Any]:
+        """Our own member alone."""
+        return {"client_der_chain": self.client_der_chain, "listener": self.listener, "tls_group": self.tls_group}
 
 
 def _client_chain(connection: SSL.Connection) -> tuple[bytes, ...]:

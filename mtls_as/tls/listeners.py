@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from mtls_as.tls.credentials import TLSConfigurationError
+from mtls_as.tls.direct_answers import DirectAnswers
 from mtls_as.tls.unix_sockets import PREFIX, bind_unix_socket, is_private
 
 ASGIReceive = Callable[[], Awaitable[Any]]
@@ -43,6 +44,8 @@ class Listener:
     socket_group: str | None = None
     max_head_bytes: int = MAX_HEAD_BYTES
     """Of a request: its first line and headers."""
+    direct: DirectAnswers | None = None
+    """What answers some requests of `app` directly; with None every request goes through ASGI."""
 
 
 def bind_listeners(

@@ -14,7 +14,11 @@ class PlainExtension:
 
     def scope_extensions(self) -> dict[str, dict[str, Any]]:
         """Fresh members for `scope["extensions"]`; that of the ASGI TLS extension is absent, as it wants."""
-        return {"mtls_as": {"client_der_chain": (), "listener": self.listener, "tls_group": None}}
+        return {"mtls_as": self.own_extension()}
+
+    def own_extension(self) -> dict[str, Any]:
+        """Our own member alone."""
+        return {"client_der_chain": (), "listener": self.listener, "tls_group": None}
 
 
 class PlainLayer:

@@ -26,6 +26,7 @@ _LONGEST_PART_OF_END: Final = 2
 _AMBIGUOUS: Final = re.compile(rb"(?<!\r)\n|\n[ \t]")
 _LENGTH: Final = re.compile(rb"\ncontent-length[ \t]*:", re.IGNORECASE)
 _TRANSFER_CODING: Final = re.compile(rb"\ntransfer-encoding[ \t]*:", re.IGNORECASE)
+_NONE: Final = (b"", False)
 _VERSIONS: Final = frozenset({b"1.0", b"1.1"})
 
 
@@ -93,6 +94,13 @@ class HTTP1(H11Protocol):
     def needs_close(self) -> bool:
         """Whether something is left that must hear of the end of the connection."""
         return self.stream is not None
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the next byte is the first of a request."""
+        return (
+            self.stream is None and self.connection.their_state is h11.IDLE and self.connection.trailing_data == _NONE
+        )
 
     def say_goodbye(self) -> bytes:
         """What is sent before an idle connection is closed."""

@@ -100,6 +100,7 @@ async def serve_listeners(
                 on_handshake_failure=on_handshake_failure,
             )
             endpoint.use(*endpoint.prepare(credentials))
+            stack.callback(endpoint.starter.close)
             endpoints.append(endpoint)
         for app in {id(listener.app): listener.app for listener in listeners}.values():
             await stack.enter_async_context(_lifespan(app, config, states[id(app)]))

@@ -60,7 +60,10 @@ class ConnectionTasks:
 
     def spawn(self, function: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
         """Start `function(*args)` as a task of this connection."""
-        task = self._loop.create_task(function(*args))
+        self.adopt(self._loop.create_task(function(*args)))
+
+    def adopt(self, task: asyncio.Task[None]) -> None:
+        """Count a task among those of this connection."""
         self._tasks.add(task)
         task.add_done_callback(self._done)
 

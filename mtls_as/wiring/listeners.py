@@ -1,18 +1,20 @@
 """The listeners of a configuration: what answers at each, which a reload replaces, and where they are."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from mtls_as.config import ProxyListenerSettings, Settings
 from mtls_as.forwarded import CERTIFICATE_HEADERS, MAX_FORWARDED_BYTES
 from mtls_as.http.admin import AdminEndpoints, admin_routes
 from mtls_as.http.admin_api.paths import UndecodedPaths
-from mtls_as.http.app import create_app
+from mtls_as.http.app import BODY_TIMEOUT_SECONDS, MAX_BODY_BYTES, create_app
 from mtls_as.http.certificate import ForwardedCertificate, HandshakeCertificate
+from mtls_as.http.fast_lane import FastLane
 from mtls_as.http.network_guard import NetworkGuard
 from mtls_as.http.proxy_guard import ProxyGuard
 from mtls_as.http.routes import Endpoints, Route, mtls_routes, public_routes
 from mtls_as.tls import Listener
+from mtls_as.tls.direct_answers import DirectEndpoint
 from mtls_as.tls.listeners import ASGIApplication
 
 # The longest header that is read, and as much again for the rest.
@@ -41,10 +43,30 @@ def make_applications(settings: Settings, endpoints: Endpoints, admin: AdminEndp
     return applications
 
 
-def make_listeners(settings: Settings, applications: Mapping[str, ASGIApplication]) -> list[Listener]:
+class CurrentApplication:
+    """What a listener serves: each request goes to the application in force when it begins, and ends there."""
+
+    max_body = MAX_BODY_BYTES
+    body_timeout = BODY_TIMEOUT_SECONDS
+
+    def __init__(self, application: ASGIApplication) -> None:
+        self.application = application
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 # as ASGI applications are
+        await self.application(scope, receive, send)
+
+    def direct(self, method: bytes, target: bytes) -> DirectEndpoint | None:
+        """What answers a request directly, if the application in force does that."""
+        return self.application.direct(method, target) if isinstance(self.application, FastLane) else None
+
+
+def make_listeners(settings: Settings, applications: Mapping[str, CurrentApplication]) -> list[Listener]:
     """Every listener of the configuration, with its application."""
     listeners = settings.listeners
-    found = [Listener(name="mtls", bind=listeners.mtls.bind, app=applications["mtls"], request_certificate=True)]
+    mtls = applications["mtls"]
+    # Only here nothing stands before the application that must see each request, as the guards of other listeners must.
+    direct = mtls if settings.server.http1 == "direct" else None
+    found = [Listener(name="mtls", bind=listeners.mtls.bind, app=mtls, request_certificate=True, direct=direct)]
     if listeners.proxy is not None:
         found.append(_proxy_listener(listeners.proxy, applications["proxy"]))
     if listeners.public is not None:
@@ -56,7 +78,7 @@ def make_listeners(settings: Settings, applications: Mapping[str, ASGIApplicatio
     return found
 
 
-def _open_listener(name: str, bind: str, applications: Mapping[str, ASGIApplication]) -> Listener:
+def _open_listener(name: str, bind: str, applications: Mapping[str, CurrentApplication]) -> Listener:
     return Listener(name=name, bind=bind, app=applications[name], request_certificate=False)
 
 

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Final
 
 from mtls_as.config import Settings
 from mtls_as.observability.certificate_uses import CertificateUses
@@ -18,10 +18,9 @@ from mtls_as.server.revoked_certificates import RevokedCertificates
 from mtls_as.server.signing_keys import SigningKeys
 from mtls_as.storage import Storage
 from mtls_as.tls import Listener, ServerCredentials
-from mtls_as.tls.listeners import ASGIApplication
 from mtls_as.wiring.foundation import Current, Foundation, open_foundation
 from mtls_as.wiring.generation import Generation, build_generation
-from mtls_as.wiring.listeners import make_listeners
+from mtls_as.wiring.listeners import CurrentApplication, make_listeners
 from mtls_as.wiring.signing_keys import key_upkeep
 
 POLL_SECONDS: Final = 1.0
@@ -36,7 +35,7 @@ class Node:
     def __init__(self, foundation: Foundation, generation: Generation) -> None:
         self.foundation = foundation
         self.generation = generation
-        self._applications = {name: _CurrentApplication(app) for name, app in generation.applications.items()}
+        self._applications = {name: CurrentApplication(app) for name, app in generation.applications.items()}
         foundation.metrics.set_trust_generation(generation.number)
         foundation.contact.tolerated_outage = generation.settings.storage.tolerated_outage
 
@@ -118,16 +117,6 @@ class Node:
             except Exception:  # noqa: BLE001 # the next time may go well, and bundles must be followed
                 _diagnostics.exception("the SPIFFE bundles could not be followed: an unforeseen error")
             await asyncio.sleep(POLL_SECONDS)
-
-
-class _CurrentApplication:
-    """What a listener serves: each request goes to the application in force when it begins, and ends there."""
-
-    def __init__(self, application: ASGIApplication) -> None:
-        self.application = application
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 # as ASGI applications are
-        await self.application(scope, receive, send)
 
 
 @contextlib.asynccontextmanager

@@ -15,6 +15,7 @@ import h2.events
 from OpenSSL import SSL
 
 from mtls_as.tls import Limits, Listener, ServerCredentials, Timeouts, bind_listeners, serve_listeners
+from mtls_as.tls.direct_answers import DirectAnswers
 from mtls_as.tls.listeners import ASGIApplication
 from tests.authority import Authority, Identity
 
@@ -78,12 +79,14 @@ async def serving(
     authority: Authority | None = None,
     reload: Callable[[], ServerCredentials] | None = None,
     names: Sequence[str] = ("mtls", "public"),
+    direct: DirectAnswers | None = None,
 ) -> AsyncIterator[Server]:
     """Serve `app` until the block ends; what the server raised is raised there."""
     authority = authority or Authority.create("Server CA")
     certificate, key = authority.issue_server("localhost", "127.0.0.1").write(folder, "server")
     listeners = [
-        Listener(name=name, bind="127.0.0.1:0", app=app, request_certificate=name.startswith("mtls")) for name in names
+        Listener(name=name, bind="127.0.0.1:0", app=app, request_certificate=name.startswith("mtls"), direct=direct)
+        for name in names
     ]
     sockets = bind_listeners(listeners)
     ports = {listener.name: bound.getsockname()[1] for listener, bound in zip(listeners, sockets, strict=True)}

@@ -1,0 +1,57 @@
+"""The plain form of an HTTP/1.1 request, which can be read in one way only.
+
+Nothing is refused here. A head of this form is one that h11 takes, and reads the same way; every other head, good or
+bad, complete or not, is left to h11. So there is one judge of what is refused, and what parsers could disagree about
+never comes to a second one. `tests/tls/test_plain_request.py` compares the two.
+"""
+
+import re
+from typing import Final, NamedTuple
+
+# RFC 9112 §3, §5: one space each, no query, no fold, no bare CR or LF, no space before a colon, at least one field. The
+# quantifiers are possessive, so that a head which does not match costs no second look.
+_HEAD: Final = re.compile(
+    rb"(GET|POST) (/[!-\"$->@-~]*+) HTTP/1\.1\r\n"
+    rb"((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t -~\x80-\xff]*+\r\n)++)\r\n"
+)
+_MAX_HEAD_BYTES: Final = 8 * 1024
+_LENGTH: Final = re.compile(rb"0|[1-9][0-9]{0,8}")
+# What frames a body in another way, or asks for more than an answer.
+_NOT_PLAIN: Final = frozenset({b"transfer-encoding", b"upgrade", b"http2-settings", b"expect", b"te", b"trailer"})
+_CONNECTION: Final = {None: False, b"keep-alive": False, b"close": True}
+
+
+class PlainHead(NamedTuple):
+    """The head of a plain request."""
+
+    method: bytes
+    target: bytes
+    """A path, with nothing decoded."""
+    headers: list[tuple[bytes, bytes]]
+    """Names in lower case, each once; values without the white space around them."""
+    body_length: int
+    closes: bool
+    """The client wants the connection to end after the answer."""
+    size: int
+    """Of the head itself, in bytes."""
+
+
+def read_plain_head(data: bytes) -> PlainHead | None:
+    """The head at the beginning of `data`, if it is there to its end, and plain."""
+    match = _HEAD.match(data, 0, _MAX_HEAD_BYTES)
+    if match is None:
+        return None
+    method, target, lines = match.groups()
+    headers = []
+    for line in lines.split(b"\r\n")[:-1]:
+        name, _, value = line.partition(b":")
+        headers.append((name.lower(), value.strip(b" \t")))
+    members = dict(headers)
+    if len(members) != len(headers) or b"host" not in members or not _NOT_PLAIN.isdisjoint(members):
+        return None
+    length = members.get(b"content-length", b"0")
+    connection = members.get(b"connection")
+    closes = _CONNECTION.get(connection if connection is None else connection.lower())
+    if closes is None or not _LENGTH.fullmatch(length):
+        return None
+    return PlainHead(method, target, headers, int(length), closes, match.end())

@@ -1,0 +1,235 @@
+"""How many instructions a request costs, counted by valgrind: a figure that hardly depends on the machine or its load.
+
+    .venv/bin/python scripts/instructions.py                     prints the figures
+    .venv/bin/python scripts/instructions.py --check FILE        fails where one is more than 5 % above FILE (JSON)
+    .venv/bin/python scripts/instructions.py --record FILE       writes FILE
+
+The server is the real one, with the event log, metrics and a client's certificate to verify; the client is another
+process, and not counted. Requests come one at a time, so that nothing depends on how they happen to meet.
+
+Needs valgrind (on Debian and Ubuntu: apt-get install valgrind).
+"""
+
+import argparse
+import asyncio
+import contextlib
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parent.parent
+TOLERANCE: Final = 1.05
+_START_SECONDS: Final = 300.0
+_WARM_UP: Final = 30
+"""Requests before the count: caches fill, and the interpreter specializes its code."""
+_ADMIN: Final = '\n[listeners.admin]\nbind = "127.0.0.1:0"\n'  # metrics are counted where somebody can ask for them
+
+Ask = Callable[[int], None]
+"""Sends so many requests."""
+
+
+def main() -> int:
+    """Count, print, and compare or record."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--requests", type=int, default=60, help="how many requests each figure is the mean of")
+    options.add_argument("--check", type=Path, metavar="FILE")
+    options.add_argument("--record", type=Path, metavar="FILE")
+    options.add_argument("--keep", type=Path, metavar="FOLDER", help="keep callgrind's files for callgrind_annotate")
+    options.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
+    given = options.parse_args()
+    if given.serve:
+        if os.environ.get("UV"):
+            sys.path.insert(0,"/tmp/speed/uv"); import uvloop; uvloop.install()
+        asyncio.run(_serve(given.serve))
+        return 0
+    found = count(given.requests, keep=given.keep)
+    for name, figure in found.items():
+        print(f"{name:<32} {figure:>12,} instructions")
+    if given.record:
+        given.record.write_text(json.dumps(found, indent=2) + "\n")
+    if given.check:
+        return _compare(found, json.loads(given.check.read_text()))
+    return 0
+
+
+def count(requests: int, *, keep: Path | None = None) -> dict[str, int]:
+    """Instructions of the server for each kind of request, as the mean of so many."""
+    with tempfile.TemporaryDirectory() as name, _server(Path(name)) as (process, port):
+        folder = Path(name)
+        client = _Client(folder, port)
+        found = {}
+        for ask in client.kinds.values():
+            ask(_WARM_UP)
+        _control(process, "--instr=on")
+        for title, ask in client.kinds.items():
+            _control(process, "--zero")
+            ask(requests)
+            _control(process, f"--dump={title}")
+            found[title] = _total(folder, title) // requests
+        client.close()
+        if keep:
+            keep.mkdir(exist_ok=True)
+            for file in folder.glob("callgrind.out*"):
+                shutil.copy(file, keep)
+        return found
+
+
+class _Client:
+    """A client with a certificate; resource server too, so that it may introspect its own tokens."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        certs = folder / "certs"
+        self._port = port
+        self._context = ssl.create_default_context(cafile=str(certs / "ca.pem"))
+        self._context.load_cert_chain(certs / "reports.pem", certs / "reports-key.pem")
+        self._kept = self._connect()
+        self.kinds: dict[str, Ask] = {
+            "token, new connection": self._tokens_over_new_connections,
+            "token, kept-alive": self._tokens,
+            "introspection, kept-alive": self._introspections,
+        }
+
+    def close(self) -> None:
+        """Close the kept connection."""
+        self._kept.close()
+
+    def _tokens_over_new_connections(self, count: int) -> None:
+        for _ in range(count):
+            with contextlib.closing(self._connect()) as connection:
+                _post(connection, "/token", _TOKEN_FORM)
+
+    def _tokens(self, count: int) -> None:
+        for _ in range(count):
+            _post(self._kept, "/token", _TOKEN_FORM)
+
+    def _introspections(self, count: int) -> None:
+        token = _post(self._kept, "/token", _TOKEN_FORM)["access_token"]
+        for _ in range(count):
+            if not _post(self._kept, "/introspect", {"client_id": "reports", "token": str(token)})["active"]:
+                raise AssertionError("an active token is said to be none")
+
+    def _connect(self) -> http.client.HTTPSConnection:
+        return http.client.HTTPSConnection("localhost", self._port, context=self._context, timeout=_START_SECONDS)
+
+
+_TOKEN_FORM: Final = {"grant_type": "client_credentials", "client_id": "reports", "scope": "reports:read"}
+
+
+def _post(connection: http.client.HTTPSConnection, path: str, form: dict[str, str]) -> dict[str, object]:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    connection.request("POST", path, urllib.parse.urlencode(form), headers)
+    answer = connection.getresponse()
+    document: dict[str, object] = json.loads(answer.read())
+    if answer.status != http.client.OK:
+        raise AssertionError(f"{path}: {answer.status} {document}")
+    return document
+
+
+# The server
+
+
+@contextlib.contextmanager
+def _server(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A server under callgrind, which counts nothing yet, and its port."""
+    program = shutil.which("valgrind")
+    if program is None:
+        raise SystemExit("valgrind is not there; on Debian and Ubuntu: apt-get install valgrind")
+    _configure(folder)
+    environment = os.environ | {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(ROOT)}
+    counted = [program, "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={folder}/callgrind.out"]
+    command = [*counted, sys.executable, __file__, "--serve", str(folder)]
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        yield process, _wait_for_port(process, folder)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(_START_SECONDS)
+
+
+def _configure(folder: Path) -> None:
+    """The configuration of this project, for any free port, with one resource server that may introspect."""
+    text = (ROOT / "config.toml").read_text()
+    text = text.replace('bind = "127.0.0.1:8443"', 'bind = "127.0.0.1:0"\nurl = "https://localhost:8443"', 1)
+    text = text.replace('url = "https://localhost:8443"\n', "", 1) if text.count("\nurl = ") > 1 else text
+    text = text.replace("introspection_clients = []", 'introspection_clients = ["reports"]')
+    (folder / "config.toml").write_text(text + _ADMIN)
+    program = Path(sys.executable).parent / "mtls-as"
+    subprocess.run([program, "init", "--development"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+
+
+def _wait_for_port(process: subprocess.Popen[bytes], folder: Path) -> int:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        if (folder / "port").exists():
+            return int((folder / "port").read_text())
+        time.sleep(0.1)
+    raise SystemExit((folder / "server.log").read_text())
+
+
+async def _serve(folder: Path) -> None:
+    """Serve without following files, storage and keys: what happens once a second is no part of a request."""
+    if os.environ.get("UV"): 
+        pass
+    from mtls_as.config import load_settings
+    from mtls_as.observability.event_log import EventLog
+    from mtls_as.tls import bind_listeners, serve_listeners, settle_memory, shutdown_on_signals
+    from mtls_as.wiring.node import open_node
+
+    settings = load_settings(folder / "config.toml")
+    with Path(os.devnull).open("w") as nowhere:
+        log = EventLog(nowhere, clock=time.time)
+        with log.writing():
+            async with open_node(settings, emit=log) as node:
+                listeners = node.listeners()
+                sockets = bind_listeners(listeners)
+
+                def started() -> None:
+                    settle_memory()
+                    part = folder / "port.part"
+                    part.write_text(str(sockets[0].getsockname()[1]))
+                    part.rename(folder / "port")
+
+                await serve_listeners(
+                    listeners, sockets, node.credentials, shutdown=shutdown_on_signals(), started=started
+                )
+
+
+# callgrind
+
+
+def _control(process: subprocess.Popen[bytes], command: str) -> None:
+    program = "callgrind_control"
+    subprocess.run([program, command, str(process.pid)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _total(folder: Path, title: str) -> int:
+    """The sum of the dump with this title."""
+    for file in folder.glob("callgrind.out*"):
+        text = file.read_text(errors="replace")
+        if f"Trigger: Client Request: {title}" in text or f"desc: Trigger: {title}" in text or title in text[:2000]:
+            return sum(map(int, re.findall(r"^totals: (\d+)", text, re.MULTILINE)))
+    raise SystemExit(f"callgrind wrote no dump for {title!r}")
+
+
+def _compare(found: dict[str, int], recorded: dict[str, int]) -> int:
+    worse = {name for name, figure in found.items() if figure > recorded[name] * TOLERANCE}
+    for name in sorted(worse):
+        print(f"{name}: {found[name]:,} instructions, and {recorded[name]:,} are recorded", file=sys.stderr)
+    return 1 if worse else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
