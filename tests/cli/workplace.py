@@ -28,10 +28,11 @@ class Workplace:
     resource_port: int
 
     @classmethod
-    def make(cls, folder: Path) -> "Workplace":
-        """Write the shipped `config.toml` with other ports, and initialise."""
+    def make(cls, folder: Path, *, storage: str | None = None) -> "Workplace":
+        """Write the shipped `config.toml` with other ports and perhaps another database, and initialise."""
         port, resource_port = free_ports(2)
         text = (ROOT / "config.toml").read_text().replace("8443", str(port)).replace("8445", str(resource_port))
+        text = text.replace("sqlite:///mtls-as.db", storage) if storage else text
         (folder / "config.toml").write_text(text)
         workplace = cls(folder, port, resource_port)
         workplace.succeed("init", "--development")
