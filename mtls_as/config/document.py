@@ -235,6 +235,8 @@ class TokensTable(_Table, frozen=True):
     format: TokenFormat = "jwt"
     algorithm: Algorithm = "ES256"
     lifetime: Annotated[int, Meta(ge=10, le=86_400)] = 300
+    status_list: bool = False
+    status_list_ttl: Annotated[int, Meta(ge=10, le=3_600)] = 60
 
 
 class DPoPTable(_Table, frozen=True):

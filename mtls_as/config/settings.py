@@ -74,6 +74,8 @@ class TokenSettings:
     format: TokenFormat
     algorithm: str
     lifetime: int
+    status_list_ttl: int | None
+    """Seconds that a status list may be relied on; None where tokens name none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,7 +228,12 @@ def _listeners(document: Document, folder: Path) -> ListenersSettings:
 
 
 def _tokens(table: TokensTable) -> TokenSettings:
-    return TokenSettings(format=TokenFormat(table.format), algorithm=table.algorithm, lifetime=table.lifetime)
+    return TokenSettings(
+        format=TokenFormat(table.format),
+        algorithm=table.algorithm,
+        lifetime=table.lifetime,
+        status_list_ttl=table.status_list_ttl if table.status_list else None,
+    )
 
 
 def _resource(table: ResourceTable) -> Resource:

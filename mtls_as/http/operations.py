@@ -6,6 +6,7 @@ from mtls_as.http.operation import FORM, Content, Operation, Response, Security
 from mtls_as.http.schemas import reference
 from mtls_as.rfc.rfc8414_metadata import WELL_KNOWN
 from mtls_as.rfc.rfc9701_jwt_introspection import MEDIA_TYPE as SIGNED_INTROSPECTION
+from mtls_as.rfc.status_list import MEDIA_TYPE as STATUS_LIST_MEDIA_TYPE
 
 _TEXT: Final = {"type": "string"}
 _TOKENS: Final = "Tokens"
@@ -94,6 +95,29 @@ JWKS: Final = Operation(
         )
     },
 )
+STATUS_LIST: Final = Operation(
+    name="getStatusList",
+    method="GET",
+    path="/status/{list}",
+    summary="Which tokens were revoked, signed: the list that a token names.",
+    standard="draft-ietf-oauth-status-list §8",
+    tag=_DOCUMENTS,
+    responses={
+        200: Response(description="The list.", contents=(Content(media_type=STATUS_LIST_MEDIA_TYPE, schema=_TEXT),)),
+        304: Response(description="The caller has this very list."),
+        404: _json("There is no such list.", "Error"),
+    },
+)
+STATUS_LISTS: Final = Operation(
+    name="getStatusLists",
+    method="GET",
+    path="/status",
+    summary="Where all status lists are.",
+    standard="draft-ietf-oauth-status-list §9",
+    tag=_DOCUMENTS,
+    responses={200: _json("Their URLs.", "StatusListAggregation")},
+)
+STATUS_OPERATIONS: Final = (STATUS_LISTS, STATUS_LIST)
 OPENAPI: Final = Operation(
     name="getDescription",
     method="GET",
@@ -177,5 +201,14 @@ DELETE_CLIENT: Final = Operation(
     security=_MANAGER,
 )
 REGISTRATION_OPERATIONS: Final = (REGISTER, READ_CLIENT, UPDATE_CLIENT, DELETE_CLIENT)
-MTLS_OPERATIONS: Final = (TOKEN, REVOKE, INTROSPECT, *REGISTRATION_OPERATIONS, METADATA, JWKS, OPENAPI)
+MTLS_OPERATIONS: Final = (
+    TOKEN,
+    REVOKE,
+    INTROSPECT,
+    *REGISTRATION_OPERATIONS,
+    METADATA,
+    JWKS,
+    *STATUS_OPERATIONS,
+    OPENAPI,
+)
 """What the listener that asks for certificates has once everything is switched on."""

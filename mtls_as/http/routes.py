@@ -11,9 +11,20 @@ from mtls_as.http.certificate import CertificateSource
 from mtls_as.http.introspection import answer_introspection_request
 from mtls_as.http.openapi import describe
 from mtls_as.http.operation import Operation
-from mtls_as.http.operations import INTROSPECT, JWKS, METADATA, OPENAPI, REGISTRATION_OPERATIONS, REVOKE, TOKEN
+from mtls_as.http.operations import (
+    INTROSPECT,
+    JWKS,
+    METADATA,
+    OPENAPI,
+    REGISTRATION_OPERATIONS,
+    REVOKE,
+    STATUS_LIST,
+    STATUS_LISTS,
+    TOKEN,
+)
 from mtls_as.http.registration import answer_registration_request
 from mtls_as.http.revocation import answer_revocation_request
+from mtls_as.http.status_lists import answer_aggregation_request, answer_status_list_request
 from mtls_as.http.token import answer_token_request
 from mtls_as.rfc.rfc8414_metadata import metadata_url
 from mtls_as.server.endpoints.introspection import IntrospectionEndpoint
@@ -24,6 +35,7 @@ from mtls_as.server.endpoints.signed_metadata import SignedMetadata
 from mtls_as.server.endpoints.token import TokenEndpoint
 from mtls_as.server.events import EventSink
 from mtls_as.server.ports import Clock, SigningKeySource
+from mtls_as.server.status_lists import StatusLists
 
 DOCUMENT_MAX_AGE_SECONDS: Final = 300
 _CACHING: Final = {"Cache-Control": f"public, max-age={DOCUMENT_MAX_AGE_SECONDS}"}
@@ -61,6 +73,8 @@ class Endpoints:
     metadata: MetadataEndpoint
     signed_metadata: SignedMetadata
     signing_keys: SigningKeySource
+    status_lists: StatusLists | None
+    """None where tokens name none."""
     clock: Clock
     emit: EventSink
 
@@ -121,6 +135,20 @@ def _document_routes(endpoints: Endpoints, prefix: str) -> tuple[Route, ...]:
     return (
         Route(operation=METADATA, path=well_known, endpoint=metadata),
         Route(operation=JWKS, path=prefix + JWKS.path, endpoint=jwks, hot=True),
+        *(() if endpoints.status_lists is None else _status_routes(endpoints.status_lists, prefix)),
+    )
+
+
+def _status_routes(lists: StatusLists, prefix: str) -> tuple[Route, ...]:
+    async def one(scope: Mapping[str, Any], _read_body: ReadBody) -> Answer:
+        return await answer_status_list_request(scope, lists)
+
+    async def all_lists(_scope: Mapping[str, Any], _read_body: ReadBody) -> Answer:
+        return await answer_aggregation_request(lists)
+
+    return (
+        Route(operation=STATUS_LISTS, path=prefix + STATUS_LISTS.path, endpoint=all_lists),
+        Route(operation=STATUS_LIST, path=prefix + STATUS_LIST.path, endpoint=one),
     )
 
 

@@ -145,10 +145,12 @@ SCHEMAS: Final[Mapping[str, Schema]] = MappingProxyType(
             token_endpoint_auth_methods_supported=_TEXTS,
             tls_client_certificate_bound_access_tokens={"type": "boolean"},
             dpop_signing_alg_values_supported=_TEXTS,
+            status_list_aggregation_endpoint=_URL,
             mtls_endpoint_aliases={"type": "object", "additionalProperties": _URL},
             signed_metadata=_TEXT,
         ),
         "JWKSet": _object("keys", keys={"type": "array", "items": _object("kty", kty=_TEXT)}),
+        "StatusListAggregation": _object("status_lists", status_lists={"type": "array", "items": _URL}),
         "OpenAPI": _object(
             "openapi", "info", "paths", openapi=_TEXT, info={"type": "object"}, paths={"type": "object"}
         ),

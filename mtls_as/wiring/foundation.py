@@ -26,6 +26,7 @@ from mtls_as.server.ports import Clock, ExternalSigners, StorageUnavailable
 from mtls_as.server.revocation_fetcher import RevocationFetcher
 from mtls_as.server.revocations import Revocations
 from mtls_as.server.signing_keys import SigningKeys
+from mtls_as.server.status_indices import StatusIndices
 from mtls_as.server.storage_contact import StorageContact
 from mtls_as.server.token_signing import TokenSigner
 from mtls_as.storage import Storage, open_storage, read_encryption_key
@@ -84,6 +85,8 @@ class Foundation:
     revocations: Revocations
     """Of tokens; `revocation` is that of certificates."""
     revocation: Revocation
+    status_indices: StatusIndices
+    """Gives tokens their places in status lists, where they have any."""
     """What is known of revocation: each load of trust domains asks it again."""
     remote_key_sets: RemoteKeySetPool
     dpop_nonces: DPoPNonces
@@ -161,6 +164,7 @@ async def open_foundation(settings: Settings, *, emit: EventSink, clock: Clock) 
         yield Foundation(
             storage=storage,
             contact=StorageContact(),
+        revocations = Revocations(storage.revocations)
             stored_clients=StoredClients(storage.clients.find),
             signing_keys=signing_keys,
             external_signers=external_signers,
@@ -168,7 +172,10 @@ async def open_foundation(settings: Settings, *, emit: EventSink, clock: Clock) 
             opaque_tokens=OpaqueTokens(
                 store=storage.opaque_tokens, new_token=partial(secrets.token_urlsafe, OPAQUE_TOKEN_BYTES)
             ),
-            revocations=Revocations(storage.revocations),
+            status_indices=StatusIndices(
+                storage.status_blocks, broad_changes=lambda: revocations.broad_changes, clock=clock
+            ),
+            revocations=revocations,
             revocation=Revocation(
                 base=settings.folder, folder=settings.storage.revocation_folder, fetcher=lists, clock=clock
             ),

@@ -25,7 +25,7 @@ from mtls_as.server.endpoints.admin.guard import AdminGuard
 from mtls_as.server.endpoints.admin.reload import ReloadAdministration
 from mtls_as.server.endpoints.admin.revocations import RevocationAdministration
 from mtls_as.server.endpoints.introspection import IntrospectionEndpoint
-from mtls_as.server.endpoints.metadata import MetadataEndpoint
+from mtls_as.server.endpoints.metadata import STATUS_PATH, MetadataEndpoint
 from mtls_as.server.endpoints.registration import CertificateRegistrants, RegistrationEndpoint
 from mtls_as.server.endpoints.revocation import RevocationEndpoint
 from mtls_as.server.endpoints.signed_metadata import SignedMetadata
@@ -37,6 +37,8 @@ from mtls_as.server.grants.token_exchange import TokenExchangeGrant
 from mtls_as.server.issued_tokens import ActiveTokens, TokenReader
 from mtls_as.server.policy import Policy
 from mtls_as.server.ports import StorageUnavailable
+from mtls_as.server.status_indices import StatusPlaces
+from mtls_as.server.status_lists import StatusLists
 from mtls_as.server.presented_tokens import PresentedTokens
 from mtls_as.server.readiness import ReadinessChecks
 from mtls_as.server.software_statements import SoftwareStatements
@@ -172,6 +174,7 @@ def _endpoints(
         replays=foundation.storage.used_once,
         decoys=foundation.decoys,
     )
+    lists = _status_lists(settings, foundation)
     tokens = _active_tokens(settings, foundation, clients)
     introspection = _introspection(settings, foundation, authenticator, tokens)
     grants = _grants(settings, foundation, tokens, read.details_types)
@@ -188,6 +191,7 @@ def _endpoints(
         issuer=AccessTokenIssuer(
             issuer=settings.issuer,
             algorithm=settings.tokens.algorithm,
+            status=None if lists is None else StatusPlaces(indices=foundation.status_indices, url=lists.url),
             signer=foundation.token_signer,
             opaque_tokens=foundation.opaque_tokens,
             new_token_id=partial(secrets.token_urlsafe, 16),
@@ -205,6 +209,7 @@ def _endpoints(
         scopes=tuple(dict.fromkeys(scope for resource in settings.resources for scope in resource.scopes)),
         # The methods that a client of this server can have: those of SPIFFE only where there is a SPIFFE trust domain.
         authentication_methods=(*GENERAL_METHODS, *(SPIFFE_METHODS if settings.spiffe_domains else ())),
+        has_status_lists=lists is not None,
         introspection_algorithms=(settings.tokens.algorithm,) if introspection else (),
         authorization_details_types=read.details_types.names,
         has_registration=settings.registration is not None,
@@ -218,11 +223,28 @@ def _endpoints(
         registration=_registration(settings, foundation, clients, trust, authenticator),
         metadata=metadata,
         signed_metadata=SignedMetadata(
+        status_lists=lists,
             metadata.document, signer=foundation.token_signer, algorithm=settings.tokens.algorithm
         ),
         signing_keys=foundation.signing_keys,
         clock=foundation.clock,
         emit=foundation.emit,
+def _status_lists(settings: Settings, foundation: Foundation) -> StatusLists | None:
+    if settings.tokens.status_list_ttl is None:
+        return None
+    documents = settings.listeners.public or settings.listeners.mtls
+    return StatusLists(
+        issuer=settings.issuer,
+        url=documents.url + STATUS_PATH,
+        ttl=settings.tokens.status_list_ttl,
+        store=foundation.storage.status_blocks,
+        revocations=foundation.revocations,
+        signer=foundation.token_signer,
+        algorithm=settings.tokens.algorithm,
+        clock=foundation.clock,
+    )
+
+
     )
 
 

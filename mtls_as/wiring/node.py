@@ -149,3 +149,5 @@ async def open_node(settings: Settings, *, emit: EventSink, clock: Clock = time.
             ),
         ):
             yield node
+            foundation.status_indices.recording(),
+                    storage.status_blocks,

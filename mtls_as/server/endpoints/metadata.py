@@ -9,6 +9,9 @@ from mtls_as.rfc.rfc7591_client_metadata import CERTIFICATE_METHODS, PRIVATE_KEY
 from mtls_as.rfc.rfc8414_metadata import authorization_server_metadata
 from mtls_as.rfc.rfc9449_dpop import ALGORITHMS as DPOP_ALGORITHMS
 
+STATUS_PATH: Final = "/status"
+"""Below the URL of the listener whose documents need no certificate: where all status lists are, and each below it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetadataEndpoint:
@@ -33,6 +36,7 @@ class MetadataEndpoint:
         introspection_algorithms: Iterable[str] = (),
         authorization_details_types: Iterable[str] = (),
         has_registration: bool = False,
+        has_status_lists: bool = False,
     ) -> Self:
         """Describe a server. With a public listener, clients find the mutual-TLS endpoints as aliases (RFC 8705 §5).
 
@@ -46,9 +50,12 @@ class MetadataEndpoint:
             endpoints["introspection_endpoint"] = f"{mtls_url}/introspect"
         if has_registration:
             endpoints["registration_endpoint"] = f"{mtls_url}/register"
+        documents = {"jwks_uri": f"{public_url or mtls_url}/jwks"}
+        if has_status_lists:
+            documents["status_list_aggregation_endpoint"] = f"{public_url or mtls_url}{STATUS_PATH}"
         document = authorization_server_metadata(
             issuer=issuer,
-            endpoints={**endpoints, "jwks_uri": f"{public_url or mtls_url}/jwks"},
+            endpoints={**endpoints, **documents},
             aliases=endpoints if public_url else None,
             grant_types=grant_types,
             token_endpoint_auth_methods=methods,
