@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -25,12 +25,13 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from mtls_as.observability.process_metrics import Numbers, ProcessMetrics
 from mtls_as.observability.state_metrics import ServerState, StateCollector
 from mtls_as.rfc.refusal import Refusal
 from mtls_as.server.events import Outcome, RequestEvent
 
 _FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"  # the library's own name for it
-_LATENCIES: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_LATENCIES: Final = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class Metrics:
@@ -58,6 +59,15 @@ class Metrics:
         self._handshake_failures = Counter(
             "mtls_as_handshake_failures", "TLS handshakes that failed.", ["reason"], registry=registry
         )
+        self._handshakes = Histogram(
+            "mtls_as_handshake_duration_seconds",
+            "Time from the accepted connection to the end of a TLS handshake that was completed.",
+            buckets=_LATENCIES,
+            registry=registry,
+        )
+        self.numbers: Callable[[], Numbers] = dict
+        """Tells the plain numbers of this process."""
+        self._process = ProcessMetrics(registry)
         self._reloads = Counter(
             "mtls_as_reloads", "Reloads of certificates and trust.", ["what", "outcome"], registry=registry
         )
@@ -71,24 +81,41 @@ class Metrics:
             multiprocess_mode="livemin",
             registry=registry,
         )
-        # A series that is there from the start shows its first rise.
-        for reason in Refusal:
-            self._refusals.labels(reason.value)
+        # A series that is there from the start shows its first rise; and looking one up costs more than counting does.
+        self._refused = {reason: self._refusals.labels(reason.value) for reason in Refusal}
+        self._issued: dict[tuple[str | None, str | None], Counter] = {}
+        self._latencies: dict[tuple[str, Outcome], Histogram] = {}
         for outcome in ("succeeded", "failed"):
             self._reloads.labels("configuration", outcome)
 
     def __call__(self, event: RequestEvent) -> None:
         """Count a request."""
         if event.refusal is not None:
-            self._refusals.labels(event.refusal.value).inc()
+            self._refused[event.refusal].inc()
         elif event.endpoint == "token" and event.token_id is not None:
-            self._tokens.labels(event.grant_type or "", event.authentication_method or "").inc()
+            how = (event.grant_type, event.authentication_method)
+            issued = self._issued.get(how)
+            if issued is None:
+                issued = self._issued[how] = self._tokens.labels(*(label or "" for label in how))
+            issued.inc()
         if event.latency_seconds is not None:
-            self._latency.labels(event.endpoint, Outcome(event.outcome).value).observe(event.latency_seconds)
+            end = (event.endpoint, event.outcome)
+            latency = self._latencies.get(end)
+            if latency is None:
+                latency = self._latencies[end] = self._latency.labels(event.endpoint, Outcome(event.outcome).value)
+            latency.observe(event.latency_seconds)
 
     def count_handshake_failure(self, reason: str) -> None:
         """Count a failed handshake by its stable reason."""
         self._handshake_failures.labels(reason).inc()
+
+    def count_handshake(self, seconds: float) -> None:
+        """Count a handshake that was completed."""
+        self._handshakes.observe(seconds)
+
+    def take_numbers(self) -> None:
+        """Carry over what this process counts in plain numbers."""
+        self._process.take(self.numbers())
 
     def count_reload(self, what: str, *, succeeded: bool) -> None:
         """Count a reload of `what`, a fixed word of this program."""
@@ -104,6 +131,7 @@ class Metrics:
 
     def exposition(self, state: ServerState) -> tuple[str, bytes]:
         """Content type and body of an answer to Prometheus: what all workers counted, and the state of this one."""
+        self.take_numbers()
         read_off = CollectorRegistry()
         read_off.register(StateCollector(state))
         return CONTENT_TYPE_LATEST, generate_latest(self._counted()) + generate_latest(read_off)

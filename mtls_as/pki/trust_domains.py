@@ -146,6 +146,11 @@ class TrustDomains:
             await found.revocation.bring(verdict.issued, at=at)
         return self.verify(presented, domain=domain, at=at)
 
+    @property
+    def verdict_lookups(self) -> tuple[int, int]:
+        """How often a path was known to be valid, and how often it had to be verified."""
+        return self._verdicts.hits, self._verdicts.misses
+
     def _verify_path(self, presented: PresentedCertificate, *, domain: str, at: datetime) -> tuple[_Domain, Verdict]:
         found = self._domains.get(domain)
         if found is None:

@@ -53,13 +53,16 @@ class VerdictCache:
     def __init__(self, size: int = MAX_VERDICTS) -> None:
         self._size = size
         self._verdicts: OrderedDict[tuple[bytes, str], Verdict] = OrderedDict()
+        self.hits = self.misses = 0
 
     def find(self, leaf: Certificate, domain: str, *, at: datetime) -> Verdict | None:
         """The verdict that holds at that time, or None."""
         key = (leaf.sha256, domain)
         verdict = self._verdicts.get(key)
         if verdict is None or not verdict.holds(at):
+            self.misses += 1
             return None
+        self.hits += 1
         self._verdicts.move_to_end(key)
         return verdict
 

@@ -37,6 +37,8 @@ class DocumentFetcher:
         seconds: float = TOTAL_SECONDS,
         limit: int = MAX_DOCUMENT_BYTES,
     ) -> None:
+        self.fetches = self.failures = 0
+        """Of JSON, since the start."""
         self._seconds = seconds
         self._limit = limit
         self._client = httpx.AsyncClient(
@@ -50,9 +52,11 @@ class DocumentFetcher:
 
     async def get_json(self, url: str) -> object:
         """The parsed document at an `https` URL: status 200, labelled JSON. Raises `DocumentUnavailable` alone."""
+        self.fetches += 1
         try:
             return (await self._get(url, "application/json", self._limit)).json()
         except AnswerError as error:
+            self.failures += 1
             raise DocumentUnavailable(f"{url}: {error}") from None
 
     async def get_text(self, url: str, *, media_type: str, limit: int) -> str:

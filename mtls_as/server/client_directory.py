@@ -32,14 +32,18 @@ class StoredClients:
         self._known: OrderedDict[str, Client] = OrderedDict()
         self._unknown: OrderedDict[str, None] = OrderedDict()
         self._changes = 0
+        self.hits = self.misses = 0
 
     async def find(self, client_id: str) -> Client | None:
         """The client, enabled or not, or None. Raises `StorageUnavailable` for one that is not in memory."""
         known = self._known.get(client_id)
         if known is not None:
+            self.hits += 1
             return known
         if client_id in self._unknown:
+            self.hits += 1
             return None
+        self.misses += 1
         changes = self._changes
         client = await self._load(client_id)
         # What was read before a change must not be remembered after it.

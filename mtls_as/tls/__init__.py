@@ -5,7 +5,7 @@ trust is decided elsewhere.
 """
 
 from mtls_as.tls.credentials import ServerCredentials, TLSConfigurationError
-from mtls_as.tls.endpoint import Limits, Timeouts
+from mtls_as.tls.endpoint import Limits, Population, Timeouts
 from mtls_as.tls.listeners import Listener, bind_listeners, format_address
 from mtls_as.tls.process import settle_memory
 from mtls_as.tls.server import PrepareCredentials, serve_listeners
@@ -16,6 +16,7 @@ from mtls_as.tls.workers import run_workers, shutdown_on_signals
 __all__ = [
     "Limits",
     "Listener",
+    "Population",
     "PrepareCredentials",
     "ServerCredentials",
     "TLSConfigurationError",

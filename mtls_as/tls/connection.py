@@ -38,7 +38,8 @@ class TLSConnection(asyncio.Protocol):
     """A connection of a client, from accept to close."""
 
     __slots__ = (
-        "_deadline", "_direct", "_drained", "_ended", "_endpoint", "_facts", "_flush_due", "_http", "_incoming",
+        "_accepted_at", "_deadline", "_direct", "_drained", "_ended", "_endpoint", "_facts", "_flush_due", "_http",
+        "_incoming",
         "_incoming_size", "_lingers", "_loop", "_outbox", "_progress", "_pumping", "_reading_paused", "_started",
         "_state", "_tasks", "_timer", "_tls", "_transport", "_writing_paused",
     )  # fmt: skip
@@ -69,6 +70,7 @@ class TLSConnection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._deadline: float | None = None
         self._progress = 0.0
+        self._accepted_at = 0.0
 
     # What the transport calls
 
@@ -79,6 +81,7 @@ class TLSConnection(asyncio.Protocol):
         full = population.full
         population.connections.add(self)
         population.handshakes += 1
+        self._accepted_at = self._loop.time()
         if full or self._endpoint.stopping:
             self._fail_handshake(TOO_MANY_CONNECTIONS)
             return
@@ -193,6 +196,8 @@ class TLSConnection(asyncio.Protocol):
         self._state = State.HEAD
         if failure is not None:
             self._endpoint.handshake_failed(failure, self._peer)
+        elif self._endpoint.listener.tls:
+            self._endpoint.handshake_completed(self._loop.time() - self._accepted_at)
 
     def _start_http(self, tls: RecordLayer | PlainLayer) -> None:
         endpoint = self._endpoint

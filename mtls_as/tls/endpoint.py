@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 HandshakeFailureHook = Callable[[str, str], None]
 """Called with a short stable reason and the peer's `host:port`."""
 
+HandshakeHook = Callable[[float], None]
+"""Called with the seconds that a handshake took which is complete."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
@@ -53,7 +56,7 @@ class Limits:
 class Population:
     """The connections of a worker."""
 
-    limits: Limits
+    limits: Limits = field(default_factory=Limits)
     connections: set["TLSConnection"] = field(default_factory=set)
     handshakes: int = 0
     _empty: asyncio.Event = field(default_factory=asyncio.Event)
@@ -90,6 +93,7 @@ class Endpoint:
     timeouts: Timeouts
     population: Population
     on_handshake_failure: HandshakeFailureHook | None
+    on_handshake: HandshakeHook | None
     starter: EagerStart = field(init=False)
     """Starts what answers directly."""
     context: SSL.Context = field(init=False)
@@ -118,6 +122,11 @@ class Endpoint:
     def open_layer(self) -> RecordLayer | PlainLayer:
         """What stands between the transport and HTTP on a new connection."""
         return RecordLayer(self.context) if self.listener.tls else PlainLayer()
+
+    def handshake_completed(self, seconds: float) -> None:
+        """Tell whoever counts them."""
+        if self.on_handshake is not None:
+            self.on_handshake(seconds)
 
     def handshake_failed(self, reason: str, peer: str) -> None:
         """Tell the operator, if he wants to know."""

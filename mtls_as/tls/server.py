@@ -19,7 +19,7 @@ from hypercorn.typing import ASGIFramework
 
 from mtls_as.tls.connection import TLSConnection
 from mtls_as.tls.credentials import ServerCredentials, TLSConfigurationError
-from mtls_as.tls.endpoint import Endpoint, HandshakeFailureHook, Limits, Population, Timeouts
+from mtls_as.tls.endpoint import Endpoint, HandshakeFailureHook, HandshakeHook, Limits, Population, Timeouts
 from mtls_as.tls.listeners import BACKLOG, MAX_HEAD_BYTES, ASGIApplication, Listener
 from mtls_as.tls.process import allow_connections
 
@@ -64,6 +64,8 @@ async def serve_listeners(
     reload: Callable[[], ServerCredentials] | None = None,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     on_handshake_failure: HandshakeFailureHook | None = None,
+    on_handshake: HandshakeHook | None = None,
+    population: Population | None = None,
     hand_over: Callable[[PrepareCredentials], None] | None = None,
     started: Callable[[], None] | None = None,
     stopping: Callable[[], None] | None = None,
@@ -72,7 +74,8 @@ async def serve_listeners(
 
     At SIGHUP `reload` is called for new credentials; if it raises `TLSConfigurationError` the old ones stay. It is
     called in the main thread only, since signals arrive there. `on_handshake_failure` gets a stable reason and the
-    peer's address; `hand_over` gets a way to replace the credentials at any time, for callers who do more at a reload;
+    peer's address, `on_handshake` the seconds of a handshake that is complete, and `population` the connections as they
+    come and go; `hand_over` gets a way to replace the credentials at any time, for callers who do more at a reload;
     `started` is called once connections are accepted, and `stopping` when they are not wanted any more: they are still
     accepted for `timeouts.drain` seconds.
 
@@ -82,7 +85,8 @@ async def serve_listeners(
     loop = asyncio.get_running_loop()
     config = hypercorn_config()
     worker_context = WorkerContext(None)
-    population = Population(limits=replace(limits, connections=allow_connections(limits.connections)))
+    population = Population() if population is None else population
+    population.limits = replace(limits, connections=allow_connections(limits.connections))
     async with contextlib.AsyncExitStack() as stack:
         for bound in sockets:
             stack.callback(bound.close)
@@ -98,6 +102,7 @@ async def serve_listeners(
                 timeouts=timeouts,
                 population=population,
                 on_handshake_failure=on_handshake_failure,
+                on_handshake=on_handshake,
             )
             endpoint.use(*endpoint.prepare(credentials))
             stack.callback(endpoint.starter.close)

@@ -53,15 +53,18 @@ class RemoteKeySetPool:
     """The key sets behind the `jwks_uri` of registered clients: one for each URL, the most recently used ones kept."""
 
     def __init__(self, fetcher: DocumentFetcher, *, clock: Clock) -> None:
-        self._fetcher = fetcher
+        self.fetcher = fetcher
         self._clock = clock
         self._sets: OrderedDict[str, RemoteKeySet] = OrderedDict()
+        self.lookups = 0
+        """Since the start."""
 
     def at(self, url: str) -> RemoteKeySet:
         """The key set of a registered URL."""
+        self.lookups += 1
         key_set = self._sets.get(url)
         if key_set is None:
-            key_set = self._sets[url] = RemoteKeySet(url, self._fetcher, clock=self._clock)
+            key_set = self._sets[url] = RemoteKeySet(url, self.fetcher, clock=self._clock)
             if len(self._sets) > MAX_REMOTE_KEY_SETS:
                 self._sets.popitem(last=False)
         self._sets.move_to_end(url)
@@ -82,11 +85,11 @@ class Foundation:
     """Who holds signing keys that are not in the storage."""
     token_signer: TokenSigner
     opaque_tokens: OpaqueTokens
+    status_indices: StatusIndices
+    """Gives tokens their places in status lists, where they have any."""
     revocations: Revocations
     """Of tokens; `revocation` is that of certificates."""
     revocation: Revocation
-    status_indices: StatusIndices
-    """Gives tokens their places in status lists, where they have any."""
     """What is known of revocation: each load of trust domains asks it again."""
     remote_key_sets: RemoteKeySetPool
     dpop_nonces: DPoPNonces
@@ -161,10 +164,10 @@ async def open_foundation(settings: Settings, *, emit: EventSink, clock: Clock) 
         uses = CertificateUses(storage.seen_certificates, clock=clock, count_lost=metrics.count_lost_uses)
         audit = _audit_trail(settings, storage, clock)
         signing_keys, external_signers = Current(SigningKeys()), open_external_signers(settings)
+        revocations = Revocations(storage.revocations)
         yield Foundation(
             storage=storage,
             contact=StorageContact(),
-        revocations = Revocations(storage.revocations)
             stored_clients=StoredClients(storage.clients.find),
             signing_keys=signing_keys,
             external_signers=external_signers,

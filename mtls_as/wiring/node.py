@@ -9,6 +9,8 @@ from typing import Final
 
 from mtls_as.config import Settings
 from mtls_as.observability.certificate_uses import CertificateUses
+from mtls_as.observability.event_log import EventLog
+from mtls_as.observability.process_metrics import Numbers
 from mtls_as.pki.revocation import Revocation
 from mtls_as.pki.trust_domains import TrustDomains
 from mtls_as.server.events import EventSink
@@ -17,10 +19,11 @@ from mtls_as.server.pruning import pruning
 from mtls_as.server.revoked_certificates import RevokedCertificates
 from mtls_as.server.signing_keys import SigningKeys
 from mtls_as.storage import Storage
-from mtls_as.tls import Listener, ServerCredentials
+from mtls_as.tls import Listener, Population, ServerCredentials
 from mtls_as.wiring.foundation import Current, Foundation, open_foundation
 from mtls_as.wiring.generation import Generation, build_generation
 from mtls_as.wiring.listeners import CurrentApplication, make_listeners
+from mtls_as.wiring.process_numbers import process_numbers
 from mtls_as.wiring.signing_keys import key_upkeep
 
 POLL_SECONDS: Final = 1.0
@@ -36,8 +39,16 @@ class Node:
         self.foundation = foundation
         self.generation = generation
         self._applications = {name: CurrentApplication(app) for name, app in generation.applications.items()}
+        self.population = Population()
+        """The connections, once there are listeners."""
+        self.events: EventLog | None = None
+        """The event log, if that is what takes the events."""
         foundation.metrics.set_trust_generation(generation.number)
+        foundation.metrics.numbers = self._numbers
         foundation.contact.tolerated_outage = generation.settings.storage.tolerated_outage
+
+    def _numbers(self) -> Numbers:
+        return process_numbers(self.foundation, self.trust, self.population, self.events)
 
     @property
     def settings(self) -> Settings:
@@ -86,6 +97,12 @@ class Node:
         for warning in self.trust.warnings:
             _diagnostics.warning("%s", warning)
 
+    async def follow_numbers(self) -> None:
+        """Carry over what this process counts, for whoever asks another worker for metrics, until cancelled."""
+        while True:
+            self.foundation.metrics.take_numbers()
+            await asyncio.sleep(POLL_SECONDS)
+
     def handshake_failed(self, reason: str, peer: str) -> None:
         """Count and log a failed handshake."""
         self.foundation.metrics.count_handshake_failure(reason)
@@ -128,12 +145,14 @@ async def open_node(settings: Settings, *, emit: EventSink, clock: Clock = time.
     async with open_foundation(settings, emit=emit, clock=clock) as foundation:
         await foundation.refresh()
         node = Node(foundation, await build_generation(settings, foundation, number=1))
+        node.events = emit if isinstance(emit, EventLog) else None
         storage = foundation.storage
         revoked = RevokedCertificates(
             foundation.revocation, storage.accepted_paths, foundation.revocations, clock=clock
         )
         async with (
             foundation.certificate_uses.storing(),
+            foundation.status_indices.recording(),
             foundation.audit.recording() if foundation.audit else contextlib.nullcontext(),
             foundation.revocation.following(),
             revoked.following(),
@@ -142,6 +161,7 @@ async def open_node(settings: Settings, *, emit: EventSink, clock: Clock = time.
                     storage.used_once,
                     storage.opaque_tokens,
                     storage.accepted_paths,
+                    storage.status_blocks,
                     storage.registrations,
                     foundation.revocations,
                 ],
@@ -149,5 +169,3 @@ async def open_node(settings: Settings, *, emit: EventSink, clock: Clock = time.
             ),
         ):
             yield node
-            foundation.status_indices.recording(),
-                    storage.status_blocks,

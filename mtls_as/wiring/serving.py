@@ -98,7 +98,7 @@ async def _serve_node(
     refuse_changes(settings, fixed)
     async with open_node(settings, emit=log) as node:
         reloader = Reloader(node, looked=looked, asked=hangup, note=log, board=board)
-        followed = (node.follow_storage(), node.follow_bundles(), node.follow_keys())
+        followed = (node.follow_storage(), node.follow_bundles(), node.follow_keys(), node.follow_numbers())
         following = [asyncio.create_task(one) for one in followed]
 
         def follow_files(prepare: PrepareCredentials) -> None:
@@ -120,6 +120,8 @@ async def _serve_node(
                 timeouts=settings.timeouts,
                 shutdown=shutdown,
                 on_handshake_failure=node.handshake_failed,
+                on_handshake=node.foundation.metrics.count_handshake,
+                population=node.population,
                 hand_over=follow_files,
                 started=started,
                 stopping=node.foundation.stopping.set,
