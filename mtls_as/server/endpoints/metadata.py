@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from mtls_as.rfc.rfc7523_assertion import ALGORITHMS
 from mtls_as.rfc.rfc7591_client_metadata import CERTIFICATE_METHODS, PRIVATE_KEY_JWT
