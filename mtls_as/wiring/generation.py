@@ -37,12 +37,12 @@ from mtls_as.server.grants.token_exchange import TokenExchangeGrant
 from mtls_as.server.issued_tokens import ActiveTokens, TokenReader
 from mtls_as.server.policy import Policy
 from mtls_as.server.ports import StorageUnavailable
-from mtls_as.server.status_indices import StatusPlaces
-from mtls_as.server.status_lists import StatusLists
 from mtls_as.server.presented_tokens import PresentedTokens
 from mtls_as.server.readiness import ReadinessChecks
 from mtls_as.server.software_statements import SoftwareStatements
 from mtls_as.server.spiffe_federation import Federation
+from mtls_as.server.status_indices import StatusPlaces
+from mtls_as.server.status_lists import StatusLists
 from mtls_as.server.trusted_issuers import TrustedIssuers
 from mtls_as.tls import ServerCredentials
 from mtls_as.tls.listeners import ASGIApplication
@@ -174,10 +174,10 @@ def _endpoints(
         replays=foundation.storage.used_once,
         decoys=foundation.decoys,
     )
-    lists = _status_lists(settings, foundation)
     tokens = _active_tokens(settings, foundation, clients)
     introspection = _introspection(settings, foundation, authenticator, tokens)
     grants = _grants(settings, foundation, tokens, read.details_types)
+    lists = _status_lists(settings, foundation)
     token = TokenEndpoint(
         authenticator=authenticator,
         grants=grants,
@@ -191,10 +191,10 @@ def _endpoints(
         issuer=AccessTokenIssuer(
             issuer=settings.issuer,
             algorithm=settings.tokens.algorithm,
-            status=None if lists is None else StatusPlaces(indices=foundation.status_indices, url=lists.url),
             signer=foundation.token_signer,
             opaque_tokens=foundation.opaque_tokens,
             new_token_id=partial(secrets.token_urlsafe, 16),
+            status=None if lists is None else StatusPlaces(indices=foundation.status_indices, url=lists.url),
             format=settings.tokens.format,
             resource_algorithms={r.identifier: r.algorithm for r in settings.resources if r.algorithm is not None},
             resource_formats={r.identifier: r.token_format for r in settings.resources if r.token_format is not None},
@@ -209,10 +209,10 @@ def _endpoints(
         scopes=tuple(dict.fromkeys(scope for resource in settings.resources for scope in resource.scopes)),
         # The methods that a client of this server can have: those of SPIFFE only where there is a SPIFFE trust domain.
         authentication_methods=(*GENERAL_METHODS, *(SPIFFE_METHODS if settings.spiffe_domains else ())),
-        has_status_lists=lists is not None,
         introspection_algorithms=(settings.tokens.algorithm,) if introspection else (),
         authorization_details_types=read.details_types.names,
         has_registration=settings.registration is not None,
+        has_status_lists=lists is not None,
     )
     return Endpoints(
         token=token,
@@ -223,12 +223,15 @@ def _endpoints(
         registration=_registration(settings, foundation, clients, trust, authenticator),
         metadata=metadata,
         signed_metadata=SignedMetadata(
-        status_lists=lists,
             metadata.document, signer=foundation.token_signer, algorithm=settings.tokens.algorithm
         ),
         signing_keys=foundation.signing_keys,
+        status_lists=lists,
         clock=foundation.clock,
         emit=foundation.emit,
+    )
+
+
 def _status_lists(settings: Settings, foundation: Foundation) -> StatusLists | None:
     if settings.tokens.status_list_ttl is None:
         return None
@@ -242,9 +245,6 @@ def _status_lists(settings: Settings, foundation: Foundation) -> StatusLists | N
         signer=foundation.token_signer,
         algorithm=settings.tokens.algorithm,
         clock=foundation.clock,
-    )
-
-
     )
 
 
