@@ -55,6 +55,8 @@ class Deployment:
     fast_lane: bool = True
     http1: str = field(default_factory=lambda: os.environ.get(HTTP1_VARIABLE, "direct"))
     """As the option `--http1` of the tests says, unless a test is about it."""
+    token_options: str = ""
+    """Further lines of `[tokens]`."""
     resource_options: str = ""
     """Further lines of the usual resource."""
     port: int = 0
@@ -123,6 +125,7 @@ encryption_key_file = "test.key"
 [tokens]
 algorithm = "{self.algorithm}"
 lifetime = {self.lifetime}
+{self.token_options}
 [server]
 workers = {self.workers}
 fast_lane = {_toml(self.fast_lane)}
