@@ -13,6 +13,7 @@ import pytest
 from tests.cli.workplace import Process, Workplace, free_ports
 from tests.cli.workplace import running as running_program
 from tests.dpop import DPoPKey
+from tests.end_to_end.conftest import fresh_database
 
 pytestmark = pytest.mark.slow
 
@@ -22,8 +23,8 @@ ROUNDS = 12
 class Nodes:
     """Two nodes of one issuer, on one database and with nonces, and a client that is bound by DPoP."""
 
-    def __init__(self, folder: Path) -> None:
-        self.workplace = Workplace.make(folder)
+    def __init__(self, folder: Path, storage: str | None) -> None:
+        self.workplace = Workplace.make(folder, storage=storage)
         self.key = DPoPKey()
         self.workplace.edit("nonces = false", "nonces = true")
         registration = ("--trust", "default", "--san-dns", "reports.example", "--dpop", "--scope", "reports:read")
@@ -68,8 +69,11 @@ GOOD, REPLAYED = (200, ""), (400, "invalid_dpop_proof")
 
 
 @pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Nodes:
-    return Nodes(tmp_path_factory.mktemp("nodes"))
+def nodes(
+    tmp_path_factory: pytest.TempPathFactory, database_kind: str, request: pytest.FixtureRequest
+) -> Iterator[Nodes]:
+    with fresh_database(database_kind, request) as storage:
+        yield Nodes(tmp_path_factory.mktemp("nodes"), storage)
 
 
 def test_two_nodes_let_a_proof_in_once(nodes: Nodes) -> None:

@@ -14,6 +14,7 @@ import pytest
 from tests.assertions import AssertingClient
 from tests.cli.workplace import Process, Workplace, free_ports
 from tests.cli.workplace import running as running_program
+from tests.end_to_end.conftest import fresh_database
 
 pytestmark = pytest.mark.slow
 
@@ -23,8 +24,8 @@ ROUNDS = 12
 class Nodes:
     """Two nodes of one issuer, on one database, and a client whose assertions both take."""
 
-    def __init__(self, folder: Path) -> None:
-        self.workplace = Workplace.make(folder)
+    def __init__(self, folder: Path, storage: str | None) -> None:
+        self.workplace = Workplace.make(folder, storage=storage)
         self.client = AssertingClient("batch")
         keys = self.workplace.write("batch.json", json.dumps(self.client.jwks))
         registration = ("--client-id", "batch", "--method", "private_key_jwt", "--jwks", keys)
@@ -58,8 +59,11 @@ class Nodes:
 
 
 @pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Nodes:
-    return Nodes(tmp_path_factory.mktemp("nodes"))
+def nodes(
+    tmp_path_factory: pytest.TempPathFactory, database_kind: str, request: pytest.FixtureRequest
+) -> Iterator[Nodes]:
+    with fresh_database(database_kind, request) as storage:
+        yield Nodes(tmp_path_factory.mktemp("nodes"), storage)
 
 
 def test_two_nodes_let_an_assertion_in_once(nodes: Nodes) -> None:

@@ -19,6 +19,7 @@ from mtls_as.server.key_upkeep import PUBLISH_AHEAD
 from mtls_as.server.signing_keys import SigningKey
 from mtls_as.storage import open_storage, read_encryption_key
 from tests.cli.workplace import Process, Workplace, free_ports, running
+from tests.end_to_end.conftest import fresh_database
 
 pytestmark = pytest.mark.slow
 
@@ -88,8 +89,13 @@ class Nodes:
 
 
 @pytest.fixture
-def nodes(tmp_path: Path) -> Nodes:
-    workplace = Workplace.make(tmp_path)
+def nodes(tmp_path: Path, database_kind: str, request: pytest.FixtureRequest) -> Iterator[Nodes]:
+    with fresh_database(database_kind, request) as storage:
+        yield make_nodes(tmp_path, storage)
+
+
+def make_nodes(tmp_path: Path, storage: str | None) -> Nodes:
+    workplace = Workplace.make(tmp_path, storage=storage)
     workplace.edit("rotate_every = 0\n", 'rotate_every = "10d"\n')
     (other,) = free_ports(1)
     text = workplace.config.read_text().replace(f"127.0.0.1:{workplace.port}", f"127.0.0.1:{other}")
