@@ -52,8 +52,9 @@ def build_context(credentials: ServerCredentials, *, request_certificate: bool) 
     context.set_tls13_ciphersuites(":".join(name for name in CIPHER_SUITES if name.startswith("TLS_")).encode())
     context.set_alpn_select_callback(_select_protocol)
     if request_certificate:
-        # Depth 0 keeps OpenSSL from verifying signatures along a chain that is judged elsewhere.
-        context.set_verify_depth(0)
+        # OpenSSL is not to verify signatures along a chain that is judged elsewhere: with depth 0 it would still verify
+        # the leaf's, by a key that the client sends along. Below -1, which means no depth, it does not leave the leaf.
+        context.set_verify_depth(-2)
         lib.SSL_CTX_set_verify(context._context, SSL.VERIFY_PEER, _ACCEPT_ANY_CERTIFICATE)  # noqa: SLF001 - its only way
     _use_credentials(context, credentials)
     return context

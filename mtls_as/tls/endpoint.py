@@ -15,7 +15,7 @@ from mtls_as.tls.credentials import ServerCredentials
 from mtls_as.tls.eager_start import EagerStart
 from mtls_as.tls.listeners import Listener
 from mtls_as.tls.plain_layer import PlainLayer
-from mtls_as.tls.record_layer import RecordLayer
+from mtls_as.tls.record_layer import RecordLayer, Scratch
 
 if TYPE_CHECKING:
     from mtls_as.tls.connection import TLSConnection
@@ -94,6 +94,7 @@ class Endpoint:
     population: Population
     on_handshake_failure: HandshakeFailureHook | None
     on_handshake: HandshakeHook | None
+    scratch: Scratch = field(default_factory=Scratch)
     starter: EagerStart = field(init=False)
     """Starts what answers directly."""
     context: SSL.Context = field(init=False)
@@ -121,7 +122,7 @@ class Endpoint:
 
     def open_layer(self) -> RecordLayer | PlainLayer:
         """What stands between the transport and HTTP on a new connection."""
-        return RecordLayer(self.context) if self.listener.tls else PlainLayer()
+        return RecordLayer(self.context, self.scratch) if self.listener.tls else PlainLayer()
 
     def handshake_completed(self, seconds: float) -> None:
         """Tell whoever counts them."""

@@ -1,24 +1,43 @@
-"""TLS over memory: OpenSSL without a socket, typed, for one connection."""
+"""TLS over memory: OpenSSL without a socket, typed, for one connection.
 
-from typing import Final
+Bytes go in and out by the functions that pyOpenSSL stands on, since its own methods make a new buffer and an exception
+at each turn. Errors are still told by pyOpenSSL. `tests/tls/test_hypercorn_contract.py` holds the names in use.
+"""
+
+from typing import Any, Final
 
 from OpenSSL import SSL
+from OpenSSL._util import ffi, lib
 
 from mtls_as.tls.context import ALPN_HTTP_2
 from mtls_as.tls.extension import TLSExtension
 
 _RECORD_BYTES: Final = 16 * 1024
-_RECORD_OVERHEAD: Final = 64
+_SCRATCH_BYTES: Final = 80 * 1024
+"""What 64 KiB become as records, and more than any flight of a handshake that we send."""
+
+
+class Scratch:
+    """Memory that OpenSSL writes into, until it is copied out: for all connections of one event loop."""
+
+    __slots__ = ("memory",)
+
+    def __init__(self) -> None:
+        self.memory: Final = ffi.new("char[]", _SCRATCH_BYTES)
 
 
 class RecordLayer:
     """The server's side of one TLS connection. Ciphertext goes in by `feed` and comes out by `take_records`."""
 
-    __slots__ = ("_connection", "ended")
+    __slots__ = ("_connection", "_from_ssl", "_into_ssl", "_memory", "_ssl", "ended")
 
-    def __init__(self, context: SSL.Context) -> None:
+    def __init__(self, context: SSL.Context, scratch: Scratch) -> None:
         self._connection = SSL.Connection(context, None)
         self._connection.set_accept_state()
+        self._ssl: Any = self._connection._ssl  # noqa: SLF001 - as said above
+        self._into_ssl: Any = self._connection._into_ssl  # noqa: SLF001 - as said above
+        self._from_ssl: Any = self._connection._from_ssl  # noqa: SLF001 - as said above
+        self._memory = scratch.memory
         self.ended = False
         """The client has said that it sends nothing more (close_notify)."""
 
@@ -43,15 +62,13 @@ class RecordLayer:
 
     def feed(self, records: bytes) -> None:
         """Take what the transport received."""
-        self._connection.bio_write(records)
+        if lib.BIO_write(self._into_ssl, records, len(records)) != len(records):
+            raise SSL.Error("the memory of a connection takes no more")
 
     def handshake(self) -> bool:
         """Go on with the handshake; whether it is complete. Raises `SSL.Error`, or what the ALPN callback raised."""
-        try:
-            self._connection.do_handshake()
-        except SSL.WantReadError:
-            return False
-        return True
+        result = lib.SSL_do_handshake(self._ssl)
+        return bool(result == 1) or not self._wants_more(result)
 
     def read(self) -> list[bytes]:
         """All decrypted bytes at hand. Reads every pending record: a record left behind would wait for the next packet.
@@ -59,31 +76,35 @@ class RecordLayer:
         Raises `SSL.Error`.
         """
         chunks: list[bytes] = []
+        while (size := lib.SSL_read(self._ssl, self._memory, _RECORD_BYTES)) > 0:
+            chunks.append(ffi.buffer(self._memory, size)[:])
         try:
-            while True:
-                chunks.append(self._connection.recv(_RECORD_BYTES))
-        except SSL.WantReadError:
-            pass
+            self._wants_more(size)
         except SSL.ZeroReturnError:
             self.ended = True
         return chunks
 
     def encrypt(self, data: bytes | memoryview, *, last: bool) -> bytes:
         """The records of `data`, and if it is the last, the alert that says so. Raises `SSL.Error`."""
-        self._connection.sendall(data)
+        plain, written = ffi.from_buffer(data), 0
+        while written < len(data):  # a record at a time
+            result = lib.SSL_write(self._ssl, plain + written, len(data) - written)
+            if result <= 0:
+                self._wants_more(result)
+                raise SSL.Error("a record was not written")
+            written += result
         if last:
             self._connection.shutdown()
-        return self.take_records(len(data))
+        return self.take_records()
 
-    def take_records(self, plain: int = 0) -> bytes:
-        """What waits to be sent; `plain` is how many bytes were encrypted, to read it all at once."""
-        size = plain + _RECORD_BYTES + (plain // _RECORD_BYTES + 1) * _RECORD_OVERHEAD if plain else _RECORD_BYTES
-        records = self._take(size)
-        if len(records) < size:
+    def take_records(self) -> bytes:
+        """What waits to be sent."""
+        records = self._take()
+        if len(records) < _SCRATCH_BYTES:
             return records
         parts = [records]
-        while len(parts[-1]) == size:
-            parts.append(self._take(size))
+        while part := self._take():
+            parts.append(part)
         return b"".join(parts)
 
     def close_notify(self) -> bytes:
@@ -91,8 +112,13 @@ class RecordLayer:
         self._connection.shutdown()
         return self.take_records()
 
-    def _take(self, size: int) -> bytes:
-        try:
-            return self._connection.bio_read(size)
-        except SSL.WantReadError:
-            return b""
+    def _take(self) -> bytes:
+        size = lib.BIO_read(self._from_ssl, self._memory, _SCRATCH_BYTES)
+        return ffi.buffer(self._memory, size)[:] if size > 0 else b""
+
+    def _wants_more(self, result: int) -> bool:
+        """Whether OpenSSL failed for want of bytes. Raises what pyOpenSSL makes of any other failure."""
+        if lib.SSL_get_error(self._ssl, result) == lib.SSL_ERROR_WANT_READ:
+            return True
+        self._connection._raise_ssl_error(self._ssl, result)  # noqa: SLF001 - as said above
+        return False

@@ -5,11 +5,13 @@ by the other tests of this folder.
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import inspect
 import logging
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import h2.connection
@@ -28,7 +30,11 @@ from hypercorn.protocol.http_stream import HTTPStream
 from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
 
+from mtls_as.tls import ServerCredentials
+from mtls_as.tls.context import build_context
+from mtls_as.tls.record_layer import RecordLayer, Scratch
 from mtls_as.tls.server import hypercorn_config
+from tests.authority import Authority
 
 PROTOCOL = ["app", "config", "context", "task_group", "connection_state", "ssl", "client", "server", "send"]
 
@@ -209,3 +215,47 @@ def test_private_names_of_pyopenssl() -> None:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     lib.SSL_CTX_set_verify(context._context, SSL.VERIFY_PEER, callback)
     assert lib.SSL_CTX_get_verify_mode(context._context) == SSL.VERIFY_PEER
+
+
+def test_connections_of_pyopenssl() -> None:
+    """The record layer reads and writes past `Connection.recv` and `sendall`, by what these stand on."""
+    connection = SSL.Connection(SSL.Context(SSL.TLS_SERVER_METHOD), None)
+    assert lib.BIO_write(connection._into_ssl, b"hello", 5) == 5
+    assert lib.BIO_read(connection._from_ssl, ffi.new("char[]", 10), 10) <= 0
+    connection.set_accept_state()
+    result = lib.SSL_do_handshake(connection._ssl)
+    assert lib.SSL_get_error(connection._ssl, result) == lib.SSL_ERROR_SSL
+    with pytest.raises(SSL.Error):
+        connection._raise_ssl_error(connection._ssl, result)
+
+
+def test_openssl_verifies_no_signature_of_a_client_chain(tmp_path: Path) -> None:
+    """Not even with a certificate behind the leaf that could be its issuer: OpenSSL says that it verified nothing."""
+    authority = Authority.create("CA")
+    files = authority.issue_server("localhost").write(tmp_path, "server")
+    context = build_context(ServerCredentials.load(*files), request_certificate=True)
+    errors: list[int] = []
+
+    def note(_ok: int, store: Any) -> int:
+        errors.append(lib.X509_STORE_CTX_get_error(store))
+        return 1
+
+    callback = ffi.callback("int (*)(int, X509_STORE_CTX *)", note)
+    lib.SSL_CTX_set_verify(context._context, SSL.VERIFY_PEER, callback)
+    client_side = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    leaf = authority.issue()
+    client_side.use_certificate(leaf.certificate)
+    client_side.use_privatekey(leaf.private_key)  # type: ignore[arg-type] # a P-256 key by default
+    client_side.add_extra_chain_cert(authority.certificate)
+    client, server = SSL.Connection(client_side, None), RecordLayer(context, Scratch())
+    client.set_connect_state()
+    complete = False
+    while not complete:
+        with contextlib.suppress(SSL.WantReadError):
+            client.do_handshake()
+        server.feed(client.bio_read(65536))
+        complete = server.handshake()
+        if records := server.take_records():
+            client.bio_write(records)
+    assert len(server.connection.get_peer_cert_chain() or []) == 1
+    assert lib.X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE in errors
