@@ -13,6 +13,7 @@ from mtls_as.config.grant_tables import (
     IssuerTable,
     check_details_type,
 )
+from mtls_as.config.limits import LimitsTable
 from mtls_as.config.observability import AuditTable, EventsTable
 from mtls_as.config.registration import RegistrationTable
 from mtls_as.config.storage import StorageTable
@@ -325,6 +326,7 @@ class Document(_Table, frozen=True):
     timeouts: TimeoutsTable = field(default_factory=TimeoutsTable)
     events: EventsTable = field(default_factory=EventsTable)
     audit: AuditTable = field(default_factory=AuditTable)
+    limits: LimitsTable = field(default_factory=LimitsTable)
 
 
 def listener_urls(issuer: str, listeners: ListenersTable) -> tuple[str, str]:

@@ -20,6 +20,7 @@ from mtls_as.config.document import (
 )
 from mtls_as.config.grants import ClaimsHookSettings, claims_hook, trusted_issuer
 from mtls_as.config.keys import KeySettings, key_settings
+from mtls_as.config.limits import limit_settings
 from mtls_as.config.observability import AuditSettings, EventsSettings, audit_settings, events_settings
 from mtls_as.config.problems import ConfigurationError, Problem, find_problems
 from mtls_as.config.proxy_listener import ProxyListenerSettings, proxy_listener
@@ -29,6 +30,7 @@ from mtls_as.pki.revocation_policy import RevocationPolicy
 from mtls_as.pki.trust_domains import TrustDomainSettings
 from mtls_as.rfc.spiffe_id import parse_spiffe_id
 from mtls_as.server.clients import Client, ClientSource, format_client, parse_client
+from mtls_as.server.limits import LimitSettings
 from mtls_as.server.resources import Resource, TokenFormat
 from mtls_as.server.spiffe_federation import BundleEndpoint, SpiffeDomainSettings
 from mtls_as.server.trusted_issuers import TrustedIssuer
@@ -124,6 +126,9 @@ class Settings:
     timeouts: Timeouts
     events: EventsSettings
     audit: AuditSettings
+    limits: LimitSettings
+    trusts_forwarded_for: bool
+    """Whether what a proxy says of its client's address counts for limits."""
 
     @property
     def signing_algorithms(self) -> tuple[str, ...]:
@@ -203,6 +208,8 @@ def _build(document: Document, path: Path) -> Settings:
         ),
         events=events_settings(document.events, folder),
         audit=audit_settings(document.audit),
+        limits=limit_settings(document.limits),
+        trusts_forwarded_for=document.limits.trust_forwarded_for,
         timeouts=Timeouts(
             handshake=timeouts.handshake,
             request_head=timeouts.request_head,

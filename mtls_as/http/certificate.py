@@ -59,7 +59,7 @@ class ForwardedCertificate:
         """Raises `OAuthError`: `invalid_request` for a request that the proxy did not send, or for a header that it
         cannot have sent; `invalid_client` for a certificate that cannot be read.
         """
-        event.unverified_forwarded_for = _forwarded_for(scope)
+        event.unverified_forwarded_for = forwarded_for(scope)
         note_ignored_headers(scope, CERTIFICATE_HEADERS - self.proxy.headers, event)
         try:
             chain = self.proxy.read(scope["headers"], peer=peer_address(scope), der_chain=handshake_chain(scope))
@@ -134,7 +134,7 @@ def _refusal(fault: ForwardingFault) -> Refusal:
     return Refusal.FORWARDED_CERTIFICATE_MALFORMED
 
 
-def _forwarded_for(scope: Scope) -> str | None:
+def forwarded_for(scope: Scope) -> str | None:
     """What the proxy, or anybody before it, says about where the request comes from. For the log alone."""
     values = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
     return b", ".join(values).decode("ascii", "backslashreplace") or None

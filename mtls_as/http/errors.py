@@ -23,7 +23,12 @@ _STATUS: Final[Mapping[ErrorCode, int]] = MappingProxyType(
 )
 # Where HTTP has a better word (RFC 9110 §15.5).
 _STATUS_OF_REFUSAL: Final[Mapping[Refusal, int]] = MappingProxyType(
-    {Refusal.REQUEST_TOO_LARGE: 413, Refusal.PROXY_NOT_AUTHENTICATED: 403}
+    {
+        Refusal.REQUEST_TOO_LARGE: 413,
+        Refusal.PROXY_NOT_AUTHENTICATED: 403,
+        Refusal.RATE_LIMITED: 429,  # RFC 6585 §4
+        Refusal.TOO_MANY_FAILURES: 429,
+    }
 )
 _RETRY_AFTER_SECONDS: Final = 5
 
@@ -39,7 +44,7 @@ def error_answer(error: OAuthError, *, has_authorization_header: bool) -> Answer
     if error.code is ErrorCode.INSUFFICIENT_SCOPE:
         headers["WWW-Authenticate"] = 'Bearer error="insufficient_scope"'
     if error.code is ErrorCode.TEMPORARILY_UNAVAILABLE:
-        headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
+        headers["Retry-After"] = str(error.retry_after or _RETRY_AFTER_SECONDS)
     status = _STATUS_OF_REFUSAL.get(error.refusal) or _STATUS.get(error.code, 400)
     return json_answer({"error": error.code, "error_description": error.description}, status=status, headers=headers)
 

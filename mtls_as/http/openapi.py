@@ -28,6 +28,7 @@ def _refusal(description: str) -> Response:
 _REFUSALS: Final[Mapping[int, Response]] = {
     400: _refusal("The request is refused; `error` says why."),
     405: _refusal("The path has no such method."),
+    429: _refusal("Too many requests of this client or address, or too many that failed."),
     500: _refusal("The server met an unexpected condition."),
     503: _refusal("The server cannot answer now."),
 }

@@ -13,6 +13,7 @@ from itertools import count
 from typing import Final
 
 from mtls_as.observability.event_lines import Event, event_line
+from mtls_as.rfc.refusal import Refusal
 from mtls_as.server.audit import AuditEntry, AuditStore
 from mtls_as.server.events import ReloadEvent, RequestEvent
 from mtls_as.server.ports import Clock, StorageUnavailable
@@ -26,6 +27,8 @@ PRUNE_SECONDS: Final = 600.0
 FIRST_PRUNE_SECONDS: Final = 60.0
 _LAST_FLUSH_SECONDS: Final = 5.0
 _BATCH: Final = 200
+# Whoever asks too often is to push nobody's records out.
+_NOT_RECORDED: Final = frozenset({Refusal.RATE_LIMITED, Refusal.TOO_MANY_FAILURES})
 
 _diagnostics = logging.getLogger(__name__)
 
@@ -69,7 +72,7 @@ class AuditTrail:
 
     def __call__(self, event: RequestEvent) -> None:
         """Have a request recorded, if its endpoint is one of those. Neither blocks nor raises."""
-        if event.endpoint in self._requests:
+        if event.endpoint in self._requests and event.refusal not in _NOT_RECORDED:
             self.note(event)
 
     def note(self, event: Event) -> None:

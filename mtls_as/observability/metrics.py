@@ -68,6 +68,12 @@ class Metrics:
         self.numbers: Callable[[], Numbers] = dict
         """Tells the plain numbers of this process."""
         self._process = ProcessMetrics(registry)
+        self._limited = Counter(
+            "mtls_as_limited_requests",
+            "Requests refused for how often somebody asks, by what is limited.",
+            ["limit", "endpoint"],
+            registry=registry,
+        )
         self._reloads = Counter(
             "mtls_as_reloads", "Reloads of certificates and trust.", ["what", "outcome"], registry=registry
         )
@@ -116,6 +122,10 @@ class Metrics:
     def take_numbers(self) -> None:
         """Carry over what this process counts in plain numbers."""
         self._process.take(self.numbers())
+
+    def count_limited(self, limit: str, endpoint: str) -> None:
+        """Count a request over a limit: `address`, `client` or `failures`, fixed words of this program."""
+        self._limited.labels(limit, endpoint).inc()
 
     def count_reload(self, what: str, *, succeeded: bool) -> None:
         """Count a reload of `what`, a fixed word of this program."""

@@ -2,12 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from mtls_as.observability.expiries import Expiry
+from mtls_as.server.limits import Budget
 from mtls_as.server.signing_keys import SigningKeys
+
+MAX_BUDGETS: Final = 20
+"""Clients whose budgets are told: those that have least left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +36,9 @@ class ServerState:
     lists: Sequence[ListEnd] = ()
     storage_silence: float = 0.0
     """Seconds since the storage answered the last time; 0 as long as it does."""
+    budgets: Sequence[Budget] = ()
+    penalties: int = 0
+    """How many addresses and certificates are not listened to."""
     failing_sources: Sequence[tuple[str, str]] = ()
     """Trust domains with the sources of revocation lists that could not be read or fetched the last time."""
 
@@ -49,6 +57,9 @@ class StateCollector(Collector):
         yield self._signing_keys()
         yield self._lists()
         yield self._failing_sources()
+        yield self._budgets()
+        penalties = "Addresses and certificates that have failed too often, and are not listened to."
+        yield GaugeMetricFamily("mtls_as_penalties", penalties, value=self._state.penalties)
         silence = "Seconds since the storage answered the last time, 0 as long as it does."
         yield GaugeMetricFamily("mtls_as_storage_silence_seconds", silence, value=self._state.storage_silence)
 
@@ -84,6 +95,16 @@ class StateCollector(Collector):
         )
         for key in self._state.failing_sources:
             gauge.add_metric(key, 1.0)
+        return gauge
+
+    def _budgets(self) -> Metric:
+        gauge = GaugeMetricFamily(
+            "mtls_as_client_budget_ratio",
+            "What a client has left of its rate in this process, from 0 to 1; the clients that have least.",
+            labels=["client_id", "endpoint"],
+        )
+        for budget in self._state.budgets:
+            gauge.add_metric([budget.client_id, budget.endpoint], budget.left)
         return gauge
 
     def _signing_keys(self) -> Metric:

@@ -16,6 +16,10 @@ class Refusal(StrEnum):
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     REQUEST_TOO_LARGE = "request_too_large"
 
+    # How often somebody asks (RFC 6585 §4)
+    RATE_LIMITED = "rate_limited"
+    TOO_MANY_FAILURES = "too_many_failures"
+
     # Client authentication (RFC 6749 §2.3, RFC 8705 §2)
     UNKNOWN_CLIENT = "unknown_client"
     DISABLED_CLIENT = "disabled_client"

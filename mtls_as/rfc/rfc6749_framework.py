@@ -74,12 +74,14 @@ class OAuthError(Exception):
     and goes to the log alone, which escapes and cuts it.
     """
 
-    def __init__(self, code: ErrorCode, refusal: Refusal, detail: str) -> None:
+    def __init__(self, code: ErrorCode, refusal: Refusal, detail: str, *, retry_after: int | None = None) -> None:
         super().__init__(f"{code}: {refusal}: {detail}")
         self.code = code
         self.description = _DESCRIPTIONS[code]
         self.refusal = refusal
         self.detail = detail
+        self.retry_after = retry_after
+        """Seconds after which the same request may be answered, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ class RequestEvent:
     peer: str | None = None
     unverified_forwarded_for: str | None = None
     """What `X-Forwarded-For` says behind a proxy, where `peer` is the proxy. Anybody may have written it."""
+    counted_as: str = field(default="", metadata={"logged": False})
+    """What that address counts as where requests are limited; empty where it stands for many."""
     tls_group: str | None = None
     """What agreed on the keys of this connection, such as `X25519MLKEM768`; behind a proxy, of the hop from there."""
     unverified_client_id: str | None = None

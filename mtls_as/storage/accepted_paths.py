@@ -4,19 +4,18 @@ from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import delete, insert, or_, select, tuple_
-from sqlalchemy.exc import IntegrityError
 
 from mtls_as.server.accepted_path import StoredPath
 from mtls_as.server.revocation import LONGEST_LIFE
-from mtls_as.storage.errors import DatabaseUnavailable
+from mtls_as.storage.in_time import limited
 from mtls_as.storage.schema import accepted_paths
 from mtls_as.storage.transactions import Transactions
 
 FORGET_AFTER: Final = 2 * LONGEST_LIFE
 """Seconds after which no token of a path that was not used again lives on, by far."""
-_ATTEMPTS: Final = 5
 
 
+@limited
 class AcceptedPathRepository:
     """The `AcceptedPathStore` of a database. Every method raises `DatabaseUnavailable`."""
 
@@ -25,21 +24,12 @@ class AcceptedPathRepository:
 
     async def record(self, paths: Sequence[StoredPath]) -> None:
         """Store these, in place of what is there of the same certificates."""
-        for _ in range(_ATTEMPTS):
-            try:
-                return await self._replace(paths)
-            except IntegrityError:  # another node stored one of them in between, which must be replaced now
-                continue
-        raise DatabaseUnavailable("other nodes go on storing the same certificates")
-
-    async def _replace(self, paths: Sequence[StoredPath]) -> None:
         if not paths:
             return
         rows = [{column.name: getattr(path, column.name) for column in accepted_paths.columns} for path in paths]
-        rows.sort(key=lambda row: (row["trust"], row["x5t_s256"]))  # the same order on all nodes, against deadlocks
         key = tuple_(accepted_paths.c.trust, accepted_paths.c.x5t_s256)
-        async with self._transactions.write_quietly() as connection:
-            names = [(row["trust"], row["x5t_s256"]) for row in rows]
+        async with self._transactions.write_quietly(turn=accepted_paths.name) as connection:
+            names = [(path.trust, path.x5t_s256) for path in paths]
             await connection.execute(delete(accepted_paths).where(key.in_(names)))
             await connection.execute(insert(accepted_paths), rows)
 

@@ -112,6 +112,15 @@ status_records: Final = Table(
     Column("records", LargeBinary, nullable=False),  # mtls_as.server.status_block
 )
 
+penalties: Final = Table(
+    "penalties",
+    metadata,
+    Column("kind", String(16), primary_key=True),  # mtls_as.server.penalties
+    Column("value", String(64), primary_key=True),
+    Column("until", Double, nullable=False),
+    Index("ix_penalties_until", "until"),
+)
+
 opaque_tokens: Final = Table(
     "opaque_tokens",
     metadata,

@@ -12,6 +12,7 @@ from mtls_as.storage.encryption import EncryptionKey
 from mtls_as.storage.engine import Database
 from mtls_as.storage.migrate import require_current_schema
 from mtls_as.storage.opaque_tokens import OpaqueTokenRepository
+from mtls_as.storage.penalties import PenaltyRepository
 from mtls_as.storage.registrations import RegistrationRepository
 from mtls_as.storage.revocations import RevocationRepository
 from mtls_as.storage.seen_certificates import SeenCertificateRepository
@@ -32,6 +33,7 @@ class Storage:
         self.clients = ClientRepository(transactions, clock)
         self.signing_keys = SigningKeyRepository(transactions, encryption_key)
         self.accepted_paths = AcceptedPathRepository(transactions)
+        self.penalties = PenaltyRepository(transactions)
         self.seen_certificates = SeenCertificateRepository(transactions)
         self.used_once = UsedOnceRepository(transactions)
         self.revocations = RevocationRepository(transactions)

@@ -21,7 +21,9 @@ from mtls_as.server.client_directory import StoredClients
 from mtls_as.server.dpop_nonces import DPoPNonces
 from mtls_as.server.endpoints.admin.reload import ReloadAll
 from mtls_as.server.events import EventSink, emit_to_all
+from mtls_as.server.limits import RequestLimits
 from mtls_as.server.opaque_tokens import OPAQUE_TOKEN_BYTES, OpaqueTokens
+from mtls_as.server.penalties import Penalties
 from mtls_as.server.ports import Clock, ExternalSigners, StorageUnavailable
 from mtls_as.server.revocation_fetcher import RevocationFetcher
 from mtls_as.server.revocations import Revocations
@@ -98,6 +100,7 @@ class Foundation:
     audit: AuditTrail | None
     """What is recorded in the storage, unless that is switched off."""
     metrics: Metrics
+    limits: RequestLimits
     emit: EventSink
     clock: Clock
     reload_all: Current[ReloadAll | None] = field(default_factory=lambda: Current(None))
@@ -163,6 +166,7 @@ async def open_foundation(settings: Settings, *, emit: EventSink, clock: Clock) 
         metrics = Metrics()
         uses = CertificateUses(storage.seen_certificates, clock=clock, count_lost=metrics.count_lost_uses)
         audit = _audit_trail(settings, storage, clock)
+        limits = RequestLimits(Penalties(storage.penalties, clock=clock), note=metrics.count_limited)
         signing_keys, external_signers = Current(SigningKeys()), open_external_signers(settings)
         revocations = Revocations(storage.revocations)
         yield Foundation(
@@ -187,9 +191,10 @@ async def open_foundation(settings: Settings, *, emit: EventSink, clock: Clock) 
             certificate_uses=uses,
             audit=audit,
             metrics=metrics,
+            limits=limits,
             # Nobody can ask for metrics without an admin listener, so nothing is counted.
             emit=emit_to_all(
-                emit, uses, *([audit] if audit else []), *([metrics] if settings.listeners.admin_bind else [])
+                emit, limits, uses, *([audit] if audit else []), *([metrics] if settings.listeners.admin_bind else [])
             ),
             clock=clock,
         )

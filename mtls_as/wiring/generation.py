@@ -12,7 +12,7 @@ from mtls_as.http.admin import AdminEndpoints
 from mtls_as.http.admin_api.answers import AdminAPI
 from mtls_as.http.routes import Endpoints
 from mtls_as.observability.expiries import Expiries
-from mtls_as.observability.state_metrics import ListEnd, ServerState
+from mtls_as.observability.state_metrics import MAX_BUDGETS, ListEnd, ServerState
 from mtls_as.pki.trust_domains import TrustDomains
 from mtls_as.rfc.rfc7591_client_metadata import GENERAL_METHODS, SPIFFE_METHODS
 from mtls_as.server.access_tokens import AccessTokenIssuer
@@ -154,7 +154,7 @@ def _assemble(settings: Settings, foundation: Foundation, read: _Read, number: i
         federation=read.federation,
         clients=clients,
         endpoints=endpoints,
-        applications=make_applications(settings, endpoints, admin),
+        applications=make_applications(settings, endpoints, admin, foundation.limits),
     )
 
 
@@ -173,6 +173,7 @@ def _endpoints(
         remote_key_sets=foundation.remote_key_sets,
         replays=foundation.storage.used_once,
         decoys=foundation.decoys,
+        spend=foundation.limits.spend,
     )
     tokens = _active_tokens(settings, foundation, clients)
     introspection = _introspection(settings, foundation, authenticator, tokens)
@@ -357,6 +358,8 @@ def _admin_endpoints(
                 if status.is_proven and not status.is_delta
             ],
             storage_silence=foundation.contact.silence,
+            budgets=foundation.limits.budgets(MAX_BUDGETS),
+            penalties=len(foundation.limits.penalties),
             failing_sources=[(domain, source) for domain, source, _ in foundation.revocation.problems()],
         )
         return metrics.exposition(state)

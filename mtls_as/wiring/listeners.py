@@ -10,9 +10,11 @@ from mtls_as.http.admin_api.paths import UndecodedPaths
 from mtls_as.http.app import BODY_TIMEOUT_SECONDS, MAX_BODY_BYTES, create_app
 from mtls_as.http.certificate import ForwardedCertificate, HandshakeCertificate
 from mtls_as.http.fast_lane import FastLane
+from mtls_as.http.limited import LimitedCertificate, LimitedForwardedCertificate
 from mtls_as.http.network_guard import NetworkGuard
 from mtls_as.http.proxy_guard import ProxyGuard
 from mtls_as.http.routes import Endpoints, Route, mtls_routes, public_routes
+from mtls_as.server.limits import RequestLimits
 from mtls_as.tls import Listener
 from mtls_as.tls.direct_answers import DirectEndpoint
 from mtls_as.tls.listeners import ASGIApplication
@@ -21,7 +23,9 @@ from mtls_as.tls.listeners import ASGIApplication
 MAX_PROXIED_HEAD_BYTES: Final = 2 * MAX_FORWARDED_BYTES
 
 
-def make_applications(settings: Settings, endpoints: Endpoints, admin: AdminEndpoints) -> dict[str, ASGIApplication]:
+def make_applications(
+    settings: Settings, endpoints: Endpoints, admin: AdminEndpoints, limits: RequestLimits
+) -> dict[str, ASGIApplication]:
     """The application of each listener, by its name."""
     listeners = settings.listeners
 
@@ -29,11 +33,14 @@ def make_applications(settings: Settings, endpoints: Endpoints, admin: AdminEndp
         return create_app(routes, emit=endpoints.emit, fast_lane=settings.server.fast_lane)
 
     headers = CERTIFICATE_HEADERS | (listeners.proxy.proxy.headers if listeners.proxy else frozenset())
-    applications = {"mtls": app(mtls_routes(endpoints, HandshakeCertificate(headers=headers)))}
+    handshakes = LimitedCertificate(source=HandshakeCertificate(headers=headers), limits=limits)
+    applications = {"mtls": app(mtls_routes(endpoints, handshakes))}
     if listeners.proxy is not None:
         proxy = listeners.proxy.proxy
-        forwarded = app(mtls_routes(endpoints, ForwardedCertificate(proxy=proxy)))
-        applications["proxy"] = ProxyGuard(forwarded, proxy, emit=endpoints.emit)
+        forwarded = LimitedForwardedCertificate(
+            source=ForwardedCertificate(proxy=proxy), limits=limits, trusts_address=settings.trusts_forwarded_for
+        )
+        applications["proxy"] = ProxyGuard(app(mtls_routes(endpoints, forwarded)), proxy, emit=endpoints.emit)
     if listeners.public is not None:
         applications["public"] = app(public_routes(endpoints))
     if listeners.admin_bind is not None:

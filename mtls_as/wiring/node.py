@@ -45,6 +45,7 @@ class Node:
         """The event log, if that is what takes the events."""
         foundation.metrics.set_trust_generation(generation.number)
         foundation.metrics.numbers = self._numbers
+        foundation.limits.use(generation.settings.limits)
         foundation.contact.tolerated_outage = generation.settings.storage.tolerated_outage
 
     def _numbers(self) -> Numbers:
@@ -89,6 +90,7 @@ class Node:
         self.generation = generation
         self.foundation.revocation.keep_only(generation.trust.value.revocations)
         self.foundation.metrics.set_trust_generation(generation.number)
+        self.foundation.limits.use(generation.settings.limits)
         self.foundation.contact.tolerated_outage = generation.settings.storage.tolerated_outage
 
     def announce(self, cause: str) -> None:
@@ -156,12 +158,14 @@ async def open_node(settings: Settings, *, emit: EventSink, clock: Clock = time.
             foundation.audit.recording() if foundation.audit else contextlib.nullcontext(),
             foundation.revocation.following(),
             revoked.following(),
+            foundation.limits.penalties.following(),
             pruning(
                 [
                     storage.used_once,
                     storage.opaque_tokens,
                     storage.accepted_paths,
                     storage.status_blocks,
+                    storage.penalties,
                     storage.registrations,
                     foundation.revocations,
                 ],

@@ -12,6 +12,7 @@ import pytest
 from mtls_as.config import ConfigurationError, Settings, load_settings
 from mtls_as.config.document import Document, SpiffeTable
 from mtls_as.config.grant_tables import AuthorizationDetailsTable, ClaimsHookTable, IssuerTable
+from mtls_as.config.limits import RatesTable
 from mtls_as.config.registration import StatementIssuerTable
 from mtls_as.server.clients import CLIENT_MEMBERS, ClientSource, parse_client
 
@@ -102,7 +103,7 @@ def test_the_reference_file_shows_every_key() -> None:
     nested = {"registration": StatementIssuerTable}
     commented = {"password_file"}
     assert set(sections) - {"listeners", "spiffe", *examples, *nested} <= set(table)
-    for name in ("tls", "storage", "tokens", "server", "timeouts"):
+    for name in ("tls", "storage", "tokens", "server", "timeouts", "limits"):
         assert_complete(sections[name], table[name])
     alternatives = {
         name
@@ -119,7 +120,9 @@ def test_the_reference_file_shows_every_key() -> None:
 def test_the_reference_file_shows_the_defaults() -> None:
     """A value that stands there is the one that holds without it."""
     given = msgspec.convert(tomllib.loads(REFERENCE.read_text()), Document)
-    for name in ("storage", "tokens", "server", "timeouts"):
+    assert given.limits.requests == {"token": RatesTable()}
+    given = msgspec.structs.replace(given, limits=msgspec.structs.replace(given.limits, requests={}))
+    for name in ("storage", "tokens", "server", "timeouts", "limits"):
         assert getattr(given, name) == type(getattr(given, name))()
 
 
@@ -380,6 +383,10 @@ def test_storage_is_a_known_database_and_passwords_are_not_quoted(tmp_path: Path
         ("[trust.default]", 'revocation = "soft"', "trust.default.revocation"),
         ("[trust.default]", "revocation_grace = -1", "trust.default.revocation_grace"),
         ("[trust.default]", "revoke_tokens = true", "trust.default.revoke_tokens"),
+        ("[limits]", "failure_rate = -1", "limits.failure_rate"),
+        ("[limits]", 'exempt_networks = ["192.0.2.1/24"]', "limits.exempt_networks[0]"),
+        ("[limits.requests.tokens]", "client_rate = 1", "limits.requests.tokens"),
+        ("[limits.requests.token]", "client_burst = 0", "limits.requests.token.client_burst"),
         ("[trust.other]", 'anchors = ["sha256:00ff"]', "trust.other.anchors[0]"),
         ("[trust.other]", 'anchors = [""]', "trust.other.anchors[0]"),
         ("[trust.default]", 'required_issuer = ["ca.pem"]', "trust.default.required_issuer[0]"),

@@ -1,5 +1,6 @@
 """Decides who the client of a request is: exactly one method, the client's own, and every check of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, assert_never
 
@@ -61,6 +62,8 @@ class ClientAuthenticator:
     remote_key_sets: RemoteKeySets
     replays: ReplayStore
     decoys: Decoys = field(default_factory=Decoys)
+    spend: Callable[[str, str], None] | None = None
+    """Counts a request of a client at an endpoint, and raises `OAuthError` for one too many."""
 
     async def authenticate(self, request: AuthenticationRequest) -> AuthenticatedClient:
         """The client that this request proves to come from.

@@ -51,4 +51,6 @@ async def authenticate(
     event.trust = authenticated.vouching_domain
     event.certificate = authenticated.proof.leaf if authenticated.proof else None
     event.spiffe_id = str(authenticated.spiffe_id) if authenticated.spiffe_id else None
+    if authenticator.spend is not None:
+        authenticator.spend(event.endpoint, authenticated.client.client_id)
     return authenticated
