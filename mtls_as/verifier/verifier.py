@@ -157,9 +157,11 @@ class AccessTokenVerifier:
         with the resource is still the caller's to decide.
         """
         digest = token_digest(token)
-        found = self._remembered(digest)
+        found = self._tokens.find(digest, self._keys.known(), at=self._clock())
         if found is None:
-            found = await self._accept(token, digest)  # (1) to (6)
+            found = await self._accept(token, digest)  # (1) to (5)
+        if found.status is not None and not self._is_known_valid(found.status):
+            await self._require_valid(found.status)  # (6)
         if dpop is None:
             self._check_certificate(found.token.claims.confirmation, certificate)  # (7)
         else:
@@ -175,23 +177,22 @@ class AccessTokenVerifier:
         For callers that want to spare a coroutine, on the event loop of the others. Raises `InvalidToken` and
         `InsufficientScope` as `verify` does.
         """
-        found = self._remembered(token_digest(token))
-        if found is None:
+        found = self._tokens.find(token_digest(token), self._keys.known(), at=self._clock())
+        if found is None or (found.status is not None and not self._is_known_valid(found.status)):
             return None
         self._check_certificate(found.token.claims.confirmation, certificate)
         _require_scopes(found.token, scopes)
         return found.token
 
-    def _remembered(self, digest: bytes) -> Accepted | None:
-        """A token that is good up to step (6), if nothing has to be fetched to know it."""
-        found = self._tokens.find(digest, self._keys.known(), at=self._clock())
-        if found is None or found.status is None:
-            return found
-        lists = self._status_lists
-        return found if lists is not None and lists.is_known_valid(found.status) else None
+    def _is_known_valid(self, status: StatusReference) -> bool:
+        return self._status_lists is not None and self._status_lists.is_known_valid(status)
+
+    async def _require_valid(self, status: StatusReference) -> None:
+        if self._status_lists is not None:
+            await self._status_lists.require_valid(status)
 
     async def _accept(self, token: str, digest: bytes) -> Accepted:
-        """Steps (1) to (6)."""
+        """Steps (1) to (5)."""
         introspector = self._introspector
         if introspector is not None and not has_three_segments(token):
             found = await self._ask(introspector, token, digest)
@@ -203,8 +204,6 @@ class AccessTokenVerifier:
                 found = await self._verify_jwt(token, digest)
             if introspector is not None and introspector.jwts:
                 found = await self._ask_about(introspector, token, digest, found)
-        if found.status is not None and self._status_lists is not None:
-            await self._status_lists.require_valid(found.status)  # (6)
         self._tokens.add(digest, found, length=len(token))
         return found
 
