@@ -1,19 +1,18 @@
 """`mtls-as client`: the clients stored in the database; those of the configuration file are shown, not changed."""
 
-import asyncio
-import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mtls_as.cli.options import config_option, duration, json_option
-from mtls_as.cli.output import format_time, say, say_json, say_listing
+from mtls_as.cli.administration import administration, every
+from mtls_as.cli.options import config_option, duration, json_option, server_options
+from mtls_as.cli.output import say, say_json, say_listing
 from mtls_as.cli.registration import members_of_file, members_of_options
 
 if TYPE_CHECKING:
+    from mtls_as.cli.remote import Connection
     from mtls_as.config import Settings
     from mtls_as.server.clients import Client
 
@@ -27,6 +26,8 @@ _METHODS = (
     "spiffe_jwt",
     "none",
 )
+_SHOWN_ALONE = frozenset({"source", "client_secrets"})
+"""What `show --json` says beside a registration: its output may be edited and given back."""
 
 
 @click.group()
@@ -74,8 +75,9 @@ def client() -> None:
     help="A JSON object with the members of RFC 7591 and RFC 8705; options win over it.",
 )
 @config_option
+@server_options
 @json_option
-def add(config: Path, metadata: Path | None, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - click's options, by name
+def add(config: Path, server: "Connection | None", metadata: Path | None, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - click's options, by name
     """Register a client. It is known in one way: by one subject, certificate, set of keys, SPIFFE ID, or by a secret.
 
     \b
@@ -86,11 +88,8 @@ def add(config: Path, metadata: Path | None, *, as_json: bool, **options: Any) -
       mtls-as client add --client-id old --method client_secret_basic --scope reports:read
       mtls-as client add --metadata client.json
     """
-    from mtls_as.config import load_settings
-    from mtls_as.rfc.rfc7591_client_metadata import ClientMetadataError
-    from mtls_as.server.clients import ClientSource, parse_client
+    from mtls_as.server.endpoints.admin.routes import ADD_CLIENT
 
-    settings = load_settings(config)
     members = {**members_of_file(metadata), **members_of_options(options)}
     if "client_id" not in members:
         raise click.UsageError("Missing option '--client-id'.")
@@ -98,36 +97,29 @@ def add(config: Path, metadata: Path | None, *, as_json: bool, **options: Any) -
         raise click.UsageError(
             "How is the client known? Give one --subject-dn, --san-…, --certificate, --jwks…, --spiffe-id or --method."
         )
-    new = parse_client(members, ClientSource.STORAGE)
-    problems = settings.find_client_problems(new)
-    if problems:
-        raise ClientMetadataError(problems)
-    if any(declared.client_id == new.client_id for declared in settings.clients):
-        raise click.ClickException(f"the client {new.client_id} is declared in {config}; choose another name")
-    new, secret = _with_secret(new)
-    asyncio.run(_add(settings, new))
+    added = administration(config, server).call(ADD_CLIENT, members=members)
     if as_json:
-        say_json(_described(new) | ({} if secret is None else {"client_secret": secret}))
+        say_json(added)
         return
-    say(f"The client {new.client_id} is registered.")
-    if secret is not None:
-        _say_secret(secret)
+    say(f"The client {added['client_id']} is registered.")
+    if "client_secret" in added:
+        _say_secret(added["client_secret"])
 
 
 @client.command("list")
 @config_option
+@server_options
 @json_option
-def list_(config: Path, *, as_json: bool) -> None:
+def list_(config: Path, server: "Connection | None", *, as_json: bool) -> None:
     """List the clients of the configuration file and of the database.
 
     \b
     Example:
       mtls-as client list --json
     """
-    from mtls_as.config import load_settings
+    from mtls_as.server.endpoints.admin.routes import LIST_CLIENTS
 
-    clients = asyncio.run(all_clients(load_settings(config)))
-    rows = [_described(each) for each in clients]
+    rows = every(administration(config, server), LIST_CLIENTS, "clients")
     columns = ("client_id", "token_endpoint_auth_method", "identity", "trust", "scope", "enabled", "source")
     if not as_json:
         rows = [row | {"identity": _identity(row)} for row in rows]
@@ -137,21 +129,49 @@ def list_(config: Path, *, as_json: bool) -> None:
 @client.command()
 @click.argument("client_id", metavar="ID")
 @config_option
+@server_options
 @json_option
-def show(client_id: str, config: Path, *, as_json: bool) -> None:
+def show(client_id: str, config: Path, server: "Connection | None", *, as_json: bool) -> None:
     """Show one client: its metadata, and where it is registered.
 
     \b
     Example:
       mtls-as client show reports
     """
-    from mtls_as.config import load_settings
+    from mtls_as.server.endpoints.admin.routes import SHOW_CLIENT
 
-    for each in asyncio.run(all_clients(load_settings(config))):
-        if each.client_id == client_id:
-            _show(_described(each), as_json=as_json)
-            return
-    raise click.ClickException(f"there is no client {client_id}, neither in {config} nor in the database")
+    _show(administration(config, server).call(SHOW_CLIENT, parameters={"client_id": client_id}), as_json=as_json)
+
+
+@client.command(short_help="Replace the registration of a client.")
+@click.argument("client_id", metavar="ID")
+@click.option(
+    "--metadata",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    required=True,
+    help="A JSON object with the members of RFC 7591 and RFC 8705.",
+)
+@config_option
+@server_options
+@json_option
+def replace(client_id: str, metadata: Path, config: Path, server: "Connection | None", *, as_json: bool) -> None:
+    """Replace the registration of a client as a whole. Its secrets stay; so does whether it is enabled, unless the file
+    says it.
+
+    \b
+    Example:
+      mtls-as client replace partner --metadata partner.json
+    """
+    from mtls_as.server.endpoints.admin.routes import REPLACE_CLIENT
+
+    members = {name: value for name, value in members_of_file(metadata).items() if name not in _SHOWN_ALONE}
+    parameters = {"client_id": client_id}
+    replaced = administration(config, server).call(REPLACE_CLIENT, parameters=parameters, members=members)
+    if as_json:
+        say_json(replaced)
+    else:
+        say(f"The client {client_id} is replaced.")
 
 
 @client.command("rotate-secret", short_help="Make the next secret of a client, and show it once.")
@@ -165,8 +185,9 @@ def show(client_id: str, config: Path, *, as_json: bool) -> None:
     help="How long the secret before stays valid: 45s, 30m, 12h, 1d. 0s ends it at once.",
 )
 @config_option
+@server_options
 @json_option
-def rotate_secret(client_id: str, overlap: int, config: Path, *, as_json: bool) -> None:
+def rotate_secret(client_id: str, overlap: int, config: Path, server: "Connection | None", *, as_json: bool) -> None:
     """Make a new secret for a client and show it once. The one before stays valid for a while, so that both sides can
     change without a gap; any older one ends at once.
 
@@ -174,55 +195,67 @@ def rotate_secret(client_id: str, overlap: int, config: Path, *, as_json: bool) 
     Example:
       mtls-as client rotate-secret old --overlap 12h
     """
-    secret, changed = asyncio.run(_rotate_secret(config, client_id, at=time.time(), overlap=overlap))
+    from mtls_as.server.endpoints.admin.routes import ROTATE_SECRET
+
+    found = administration(config, server)
+    changed = found.call(ROTATE_SECRET, parameters={"client_id": client_id}, members={"overlap": overlap})
     if as_json:
-        say_json(_described(changed) | {"client_secret": secret})
+        say_json(changed)
         return
     say(f"The client {client_id} has a new secret.")
-    for each in changed.secrets[:-1]:
-        say(f"The one before is valid until {format_time(each.expires_at or 0)}.")
-    _say_secret(secret)
+    for each in changed["client_secrets"][:-1]:
+        say(f"The one before is valid until {each['expires_at']}.")
+    _say_secret(changed["client_secret"])
 
 
 @client.command()
 @click.argument("client_id", metavar="ID")
 @config_option
-def disable(client_id: str, config: Path) -> None:
+@server_options
+def disable(client_id: str, config: Path, server: "Connection | None") -> None:
     """Keep a client out, and its registration. Tokens it has go on until they expire.
 
     \b
     Example:
       mtls-as client disable partner
     """
-    asyncio.run(_set_enabled(config, client_id, enabled=False))
+    from mtls_as.server.endpoints.admin.routes import DISABLE_CLIENT
+
+    administration(config, server).call(DISABLE_CLIENT, parameters={"client_id": client_id})
     say(f"The client {client_id} is disabled.")
 
 
 @client.command()
 @click.argument("client_id", metavar="ID")
 @config_option
-def enable(client_id: str, config: Path) -> None:
+@server_options
+def enable(client_id: str, config: Path, server: "Connection | None") -> None:
     """Let a disabled client in again.
 
     \b
     Example:
       mtls-as client enable partner
     """
-    asyncio.run(_set_enabled(config, client_id, enabled=True))
+    from mtls_as.server.endpoints.admin.routes import ENABLE_CLIENT
+
+    administration(config, server).call(ENABLE_CLIENT, parameters={"client_id": client_id})
     say(f"The client {client_id} is enabled.")
 
 
 @client.command()
 @click.argument("client_id", metavar="ID")
 @config_option
-def delete(client_id: str, config: Path) -> None:
+@server_options
+def delete(client_id: str, config: Path, server: "Connection | None") -> None:
     """Forget a client. Tokens it has go on until they expire.
 
     \b
     Example:
       mtls-as client delete partner
     """
-    asyncio.run(_delete(config, client_id))
+    from mtls_as.server.endpoints.admin.routes import DELETE_CLIENT
+
+    administration(config, server).call(DELETE_CLIENT, parameters={"client_id": client_id})
     say(f"The client {client_id} is deleted.")
 
 
@@ -234,75 +267,9 @@ async def all_clients(settings: "Settings") -> "list[Client]":
         return [*settings.clients, *await storage.clients.list()]
 
 
-async def _add(settings: "Settings", new: "Client") -> None:
-    from mtls_as.cli.stored import opened_storage
-
-    async with opened_storage(settings) as storage:
-        await storage.clients.add(new)
-
-
-async def _rotate_secret(config: Path, client_id: str, *, at: float, overlap: float) -> "tuple[str, Client]":
-    from mtls_as.cli.stored import opened_storage
-    from mtls_as.server.client_secrets import make_secret
-
-    secret, kept = make_secret(at=at)
-    async with opened_storage(_settings_without(config, client_id)) as storage:
-        return secret, await storage.clients.add_secret(client_id, kept, at=at, overlap=overlap)
-
-
-def _with_secret(new: "Client") -> "tuple[Client, str | None]":
-    """The client with a secret of its own if its method wants one, and that secret."""
-    from mtls_as.rfc.rfc7591_client_metadata import SECRET_METHODS
-    from mtls_as.server.client_secrets import make_secret
-
-    if new.metadata.token_endpoint_auth_method not in SECRET_METHODS:
-        return new, None
-    secret, kept = make_secret(at=time.time())
-    return replace(new, secrets=(kept,)), secret
-
-
 def _say_secret(secret: str) -> None:
     say("Its secret, which nobody can show again:")
     say(secret)
-
-
-async def _set_enabled(config: Path, client_id: str, *, enabled: bool) -> None:
-    from mtls_as.cli.stored import opened_storage
-
-    async with opened_storage(_settings_without(config, client_id)) as storage:
-        await storage.clients.set_enabled(client_id, enabled)
-
-
-async def _delete(config: Path, client_id: str) -> None:
-    from mtls_as.cli.stored import opened_storage
-
-    async with opened_storage(_settings_without(config, client_id)) as storage:
-        await storage.clients.delete(client_id)
-
-
-def _settings_without(config: Path, client_id: str) -> "Settings":
-    """The settings, for a command on a client that must not be declared in them."""
-    from mtls_as.config import load_settings
-
-    settings = load_settings(config)
-    if any(declared.client_id == client_id for declared in settings.clients):
-        raise click.ClickException(f"the client {client_id} is declared in {config}: change it there")
-    return settings
-
-
-def _described(each: "Client") -> dict[str, Any]:
-    from mtls_as.server.clients import format_client
-
-    members = {**format_client(each), "source": each.source.value}
-    if each.secrets:
-        members["client_secrets"] = [
-            {
-                "created_at": format_time(secret.created_at),
-                "expires_at": None if secret.expires_at is None else format_time(secret.expires_at),
-            }
-            for secret in each.secrets
-        ]
-    return members
 
 
 def _identity(members: Mapping[str, Any]) -> str:

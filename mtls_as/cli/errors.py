@@ -22,6 +22,7 @@ def _foreseeable() -> tuple[type[Exception], ...]:
     from mtls_as.rfc.rfc5280_certificate import CertificateError
     from mtls_as.rfc.rfc7517_jwk import JWKError
     from mtls_as.rfc.rfc7591_client_metadata import ClientMetadataError
+    from mtls_as.server.endpoints.admin.call import AdministrationError
     from mtls_as.server.ports import SignerUnavailable, StorageUnavailable
     from mtls_as.server.signing_keys import NoSigningKey
     from mtls_as.signers.settings import SignerConfigurationError
@@ -30,6 +31,7 @@ def _foreseeable() -> tuple[type[Exception], ...]:
     from mtls_as.verifier import VerificationUnavailable
 
     return (
+        AdministrationError,
         CertificateError,
         ClientError,
         ClientMetadataError,

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from mtls_as.cli.options import config_option, json_option
+from mtls_as.cli.administration import administration
+from mtls_as.cli.options import config_option, json_option, server_options
 from mtls_as.cli.output import format_time, say, say_listing
 
 if TYPE_CHECKING:
+    from mtls_as.cli.remote import Connection
     from mtls_as.config import Settings
-    from mtls_as.server.key_upkeep import KeyPlan
-    from mtls_as.server.signing_keys import KeyPair, SigningKey, SigningKeys
+    from mtls_as.server.signing_keys import KeyPair, SigningKey
 
 ALGORITHMS: Final = ("ES256", "PS256", "EdDSA", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87")
 
@@ -29,8 +30,9 @@ def keys() -> None:
 
 @keys.command("list", short_help="List the keys that sign access tokens.")
 @config_option
+@server_options
 @json_option
-def list_(config: Path, *, as_json: bool) -> None:
+def list_(config: Path, server: "Connection | None", *, as_json: bool) -> None:
     """List the keys: next (published, signs nothing yet), active, or retired (its tokens may still be in use).
 
     Each algorithm has an active key of its own. `held_by` is storage, or the name of a key in an HSM; `rotates_at` is
@@ -40,10 +42,9 @@ def list_(config: Path, *, as_json: bool) -> None:
     Example:
       mtls-as keys list
     """
-    from mtls_as.config import load_settings
+    from mtls_as.server.endpoints.admin.routes import LIST_KEYS
 
-    rows = asyncio.run(_list(load_settings(config), at=time.time()))
-    say_listing(rows, _COLUMNS, as_json=as_json)
+    say_listing(administration(config, server).call(LIST_KEYS)["keys"], _COLUMNS, as_json=as_json)
 
 
 @keys.command(short_help="Make the next signing key.")
@@ -51,7 +52,8 @@ def list_(config: Path, *, as_json: bool) -> None:
 @now_option
 @click.option("--leaked", is_flag=True, help="Sign with the new key at once, and withdraw the old one with its tokens.")
 @config_option
-def rotate(config: Path, algorithm: str | None, *, now: bool, leaked: bool) -> None:
+@server_options
+def rotate(config: Path, server: "Connection | None", algorithm: str | None, *, now: bool, leaked: bool) -> None:
     """Make a new key. It is published ten minutes before it signs, so that every resource server knows it by then.
 
     The key before it stays published until its last token has expired, also with --now; only --leaked withdraws it, and
@@ -61,15 +63,13 @@ def rotate(config: Path, algorithm: str | None, *, now: bool, leaked: bool) -> N
     Example:
       mtls-as keys rotate
     """
-    from mtls_as.config import load_settings
-    from mtls_as.wiring.external_signers import open_external_signers
-    from mtls_as.wiring.signing_keys import key_maker
+    from mtls_as.server.endpoints.admin.routes import ROTATE_KEY
 
-    settings = load_settings(config)
-    chosen = _wanted_algorithm(settings, algorithm)
-    private_key = key_maker(open_external_signers(settings))(chosen)
-    key = asyncio.run(_rotate(settings, chosen, private_key, now=now, leaked=leaked))
-    _say_new(key)
+    members: dict[str, object] = {"now": now, "leaked": leaked}
+    if algorithm is not None:
+        members["algorithm"] = algorithm
+    key = administration(config, server).call(ROTATE_KEY, members=members)
+    _say_new(key["kid"], key["algorithm"], key["activates_at"])
 
 
 @keys.command("import", short_help="Take over a signing key that exists.")
@@ -100,11 +100,11 @@ def import_(
     settings = load_settings(config)
     chosen = _wanted_algorithm(settings, algorithm)
     private_key = _read_key(file, password_file, chosen) if file else _find_key(settings, str(label), chosen)
-    _say_new(asyncio.run(_rotate(settings, chosen, private_key, now=now, leaked=False)))
+    key = asyncio.run(_import(settings, chosen, private_key, now=now))
+    _say_new(key.kid, key.algorithm, format_time(key.activates_at))
 
 
-def _wanted_algorithm(settings: "Settings", algorithm: str | None) -> str:
-    chosen = algorithm or settings.tokens.algorithm
+def _wanted_algorithm(settings: "Settings", chosen: str) -> str:
     if chosen not in settings.keys.algorithms:
         message = (
             f"add {chosen} to keys.algorithms first: servers end the keys of an algorithm that they are not told of"
@@ -141,50 +141,16 @@ def _find_key(settings: "Settings", label: str, algorithm: str) -> "KeyPair":
     return external.find(label, algorithm)
 
 
-def _say_new(key: "SigningKey") -> None:
-    say(f"The signing key {key.kid} ({key.algorithm}) signs from {format_time(key.activates_at)}.")
+def _say_new(kid: str, algorithm: str, activates_at: str) -> None:
+    say(f"The signing key {kid} ({algorithm}) signs from {activates_at}.")
 
 
-async def _list(settings: "Settings", *, at: float) -> list[dict[str, object]]:
-    from mtls_as.cli.stored import opened_storage
-    from mtls_as.server.signing_keys import KeyState, SigningKeys
-    from mtls_as.wiring.signing_keys import key_plan
-
-    async with opened_storage(settings) as storage:
-        stored = SigningKeys(await storage.signing_keys.all())
-    plan = key_plan(settings)
-    alive = (key for key in stored.keys if stored.state(key, at) is not KeyState.GONE)
-    return [_described(key, stored, plan, at) for key in alive]
-
-
-async def _rotate(
-    settings: "Settings", algorithm: str, private_key: "KeyPair", *, now: bool, leaked: bool
-) -> "SigningKey":
+async def _import(settings: "Settings", algorithm: str, private_key: "KeyPair", *, now: bool) -> "SigningKey":
     from mtls_as.cli.stored import opened_storage
     from mtls_as.server.key_upkeep import OVERLAP, PUBLISH_AHEAD
 
+    ahead = 0 if now else PUBLISH_AHEAD
     async with opened_storage(settings) as storage:
         return await storage.signing_keys.rotate(
-            algorithm,
-            at=time.time(),
-            publish_ahead=0 if now or leaked else PUBLISH_AHEAD,
-            overlap=0 if leaked else OVERLAP,
-            private_key=private_key,
+            algorithm, at=time.time(), publish_ahead=ahead, overlap=OVERLAP, private_key=private_key
         )
-
-
-def _described(key: "SigningKey", stored: "SigningKeys", plan: "KeyPlan", at: float) -> dict[str, object]:
-    from mtls_as.server.signing_keys import ExternalKey
-
-    external = key.private_key if isinstance(key.private_key, ExternalKey) else None
-    rotates_at = plan.rotates_at(stored, key, at)
-    return {
-        "kid": key.kid,
-        "algorithm": key.algorithm,
-        "state": stored.state(key, at).value,
-        "held_by": "storage" if external is None else external.uri,
-        "created_at": format_time(key.created_at),
-        "activates_at": format_time(key.activates_at),
-        "rotates_at": None if rotates_at is None else format_time(rotates_at),
-        "expires_at": None if key.expires_at is None else format_time(key.expires_at),
-    }

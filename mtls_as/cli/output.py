@@ -6,9 +6,12 @@ Everything printed may come from a hostile certificate or server, so what could 
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
 import click
+
+from mtls_as.rfc.rfc3339_time import format_time
+
+__all__ = ["format_time", "printable", "say", "say_json", "say_listing", "say_table"]
 
 
 def printable(text: str) -> str:
@@ -42,11 +45,6 @@ def say_listing(rows: Sequence[Mapping[str, object]], columns: Sequence[str], *,
         say_json(list(rows))
     else:
         say_table(columns, [[_cell(row.get(column)) for column in columns] for row in rows])
-
-
-def format_time(seconds: float) -> str:
-    """Seconds since the epoch as RFC 3339 text, UTC."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _cell(value: object) -> str:

@@ -1,6 +1,7 @@
 """The administration of a running server, over its admin listener: with a token bound to the own certificate."""
 
 import asyncio
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ _PROFILE_KEYS: Final = ("server", "issuer", "client_id", "certificate", "private
 _FILES: Final = ("certificate", "private_key", "ca")
 _OPTIONS: Final = {"issuer": "--issuer", "client_id": "--as", "certificate": "--cert", "private_key": "--key"}
 _CONFLICT: Final = 409
+_TOLD: Final = frozenset({"invalid_request", "invalid_client_metadata", "insufficient_scope"})
+"""Errors whose descriptions are for the operator, in the words that a command on the database has, too."""
 
 
 class RemoteError(Exception):
@@ -48,35 +51,32 @@ class Connection:
         *,
         parameters: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
-        body: bytes | None = None,
+        members: Mapping[str, object] | None = None,
         form: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Have one operation done; the JSON object of the answer, empty where there is nothing to say.
+        """As `mtls_as.cli.administration.Administration.call`. Raises `RemoteError`, `ClientError`.
 
-        Raises `RemoteError`, `ClientError`.
+        A token with the scope that allows least is tried first, and then one with all that the client may have: what an
+        operation is about may need more.
         """
         path = "/".join(
             _escaped((parameters or {})[part[1:-1]]) if part.startswith("{") else part for part in route.path.split("/")
         )
         url = self.server.rstrip("/") + path + (f"?{urlencode(query)}" if query else "")
         try:
-            request = build_request(route.method, url, json=body, form=form)
-            return _read(url, asyncio.run(_send(self._authenticator(route), request)))
+            json_body = None if members is None else json.dumps(members).encode()
+            request = build_request(route.method, url, json=json_body, form=form)
+            answer = asyncio.run(_send(self._authenticator(route), request))
+            if answer.status == httpx.codes.FORBIDDEN:
+                answer = asyncio.run(_send(self._holding(None), request))
+            return _read(url, answer)
         except AnswerError as error:
             raise RemoteError(f"{url}: {error}") from None
 
     def _authenticator(self, route: AdminRoute) -> MutualTLSAuth:
         """Holds a token for the operation, with the scope that allows least of those that it can have."""
         for scope in route.needs:
-            found = MutualTLSAuth(
-                issuer=self.issuer,
-                client_id=self.client_id,
-                certificate=self.certificate,
-                private_key=self.private_key,
-                ca=self.ca,
-                scope=scope,
-                resource=self.resource,
-            )
+            found = self._holding(scope)
             try:
                 found.token()
             except TokenRequestError as error:
@@ -85,6 +85,17 @@ class Connection:
             else:
                 break
         return found
+
+    def _holding(self, scope: str | None) -> MutualTLSAuth:
+        return MutualTLSAuth(
+            issuer=self.issuer,
+            client_id=self.client_id,
+            certificate=self.certificate,
+            private_key=self.private_key,
+            ca=self.ca,
+            scope=scope,
+            resource=self.resource,
+        )
 
 
 def connection(server: str, **options: str | Path | None) -> Connection:
@@ -135,7 +146,7 @@ def _read(url: str, answer: Answer) -> dict[str, Any]:
         raise AnswerError("the answer is not an object")
     if "error" in document:
         code, text = document["error"], str(document.get("error_description", ""))
-        raise RemoteError(text if code == "invalid_request" else f"{url}: {code}: {text}")
+        raise RemoteError(text if code in _TOLD else f"{url}: {code}: {text}")
     if answer.status >= httpx.codes.BAD_REQUEST and answer.status != _CONFLICT:
         raise AnswerError(f"status {answer.status}")
     return document

@@ -1,28 +1,27 @@
 """`mtls-as revoke`: ends tokens before their time."""
 
-import asyncio
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
-from mtls_as.cli.options import config_option
-from mtls_as.cli.output import format_time, say
+from mtls_as.cli.administration import administration
+from mtls_as.cli.options import config_option, server_options
+from mtls_as.cli.output import say
 
 if TYPE_CHECKING:
-    from mtls_as.config import Settings
-    from mtls_as.server.revocation import Revocation
+    from mtls_as.cli.remote import Connection
 
 _FOR_WHOM: Final = "Introspection says so at once; who verifies JWTs without it accepts them until they expire."
 
 
-def _time(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
-    """RFC 3339 text, or `now`, in epoch seconds; no time that is still to come."""
+def _time(_ctx: click.Context, _param: click.Parameter, value: str) -> float | None:
+    """RFC 3339 text in epoch seconds, no time that is still to come; None for `now`, which the server knows better."""
     now = time.time()
     if value == "now":
-        return now
+        return None
     try:
         at = datetime.fromisoformat(value)
     except ValueError:
@@ -62,42 +61,33 @@ def revoke() -> None:
 )
 @click.option("--id", "token_id", metavar="JTI", help="Instead of the token its jti: the token_id of the server's log.")
 @config_option
-def token(file: TextIO, token_id: str | None, config: Path) -> None:
+@server_options
+def token(file: TextIO, token_id: str | None, config: Path, server: "Connection | None") -> None:
     """Revoke one token, of either form. It comes on standard input, so that no other user sees it, or by its jti.
 
     \b
     Example:
       mtls-as revoke token < token
     """
-    from mtls_as.config import load_settings
-
-    settings = load_settings(config)
-    if token_id is None:
-        revocation = asyncio.run(_read_token(settings, file.read().strip(), at=time.time()))
-    else:
-        revocation = _by_id(token_id, at=time.time())
-    asyncio.run(_store(settings, revocation))
-    say(f"The token {revocation.value} is revoked. {_FOR_WHOM}")
+    form = {"token": file.read().strip()} if token_id is None else {"token_id": token_id}
+    revoked = _revoke(config, server, form)
+    say(f"The token {revoked['value']} is revoked. {_FOR_WHOM}")
 
 
 @revoke.command(short_help="Revoke the tokens of a client.")
 @click.argument("client_id")
 @_before_option
 @config_option
-def client(client_id: str, before: float, config: Path) -> None:
+@server_options
+def client(client_id: str, before: float | None, config: Path, server: "Connection | None") -> None:
     """Revoke all tokens that were issued to a client.
 
     \b
     Example:
       mtls-as revoke client reports
     """
-    from mtls_as.config import load_settings
-    from mtls_as.server.revocation import Revocation
-
-    settings = load_settings(config)
-    asyncio.run(_require_client(settings, client_id))
-    asyncio.run(_store(settings, Revocation.of_client(client_id, before=before)))
-    say(f"The tokens of {client_id} issued before {format_time(before)} are revoked. {_FOR_WHOM}")
+    revoked = _revoke(config, server, {"client_id": client_id}, before)
+    say(f"The tokens of {client_id} issued before {revoked['issued_before']} are revoked. {_FOR_WHOM}")
 
 
 @revoke.command(short_help="Revoke the tokens bound to a certificate.")
@@ -105,7 +95,10 @@ def client(client_id: str, before: float, config: Path) -> None:
 @click.option("--thumbprint", metavar="X5T", help="Instead of the certificate its x5t#S256, as in tokens and the log.")
 @_before_option
 @config_option
-def certificate(file: Path | None, thumbprint: str | None, before: float, config: Path) -> None:
+@server_options
+def certificate(
+    file: Path | None, thumbprint: str | None, before: float | None, config: Path, server: "Connection | None"
+) -> None:
     """Revoke all tokens that are bound to a certificate: the first one of a PEM file, or a DER file.
 
     The certificate itself is revoked by its CA.
@@ -114,21 +107,18 @@ def certificate(file: Path | None, thumbprint: str | None, before: float, config
     Example:
       mtls-as revoke certificate stolen.pem
     """
-    from mtls_as.config import load_settings
-    from mtls_as.server.revocation import Revocation
-
-    settings = load_settings(config)
     if (file is None) == (thumbprint is None):
         raise click.UsageError("give the certificate's file, or its --thumbprint")
-    x5t = _checked(thumbprint) if file is None else _thumbprint(file)
-    asyncio.run(_store(settings, Revocation.of_certificate(x5t, before=before)))
-    say(f"The tokens bound to {x5t} and issued before {format_time(before)} are revoked. {_FOR_WHOM}")
+    x5t = str(thumbprint) if file is None else _thumbprint(file)
+    revoked = _revoke(config, server, {"certificate": x5t}, before)
+    say(f"The tokens bound to {x5t} and issued before {revoked['issued_before']} are revoked. {_FOR_WHOM}")
 
 
 @revoke.command("before", short_help="Revoke all tokens issued before a time.")
 @click.argument("before", callback=_time, metavar="TIME")
 @config_option
-def before_(before: float, config: Path) -> None:
+@server_options
+def before_(before: float | None, config: Path, server: "Connection | None") -> None:
     """Revoke all tokens that were issued before a time: 2026-01-31T12:00:00Z, or now.
 
     If the signing key has leaked, this is not enough: mtls-as keys rotate --leaked.
@@ -137,59 +127,18 @@ def before_(before: float, config: Path) -> None:
     Example:
       mtls-as revoke before now
     """
-    from mtls_as.config import load_settings
-    from mtls_as.server.revocation import Revocation
-
-    settings = load_settings(config)
-    asyncio.run(_store(settings, Revocation.of_everything(before=before)))
-    say(f"All tokens issued before {format_time(before)} are revoked. {_FOR_WHOM}")
+    revoked = _revoke(config, server, {}, time.time() if before is None else before)
+    say(f"All tokens issued before {revoked['issued_before']} are revoked. {_FOR_WHOM}")
 
 
-async def _store(settings: "Settings", revocation: "Revocation") -> None:
-    from mtls_as.cli.stored import opened_storage
+def _revoke(
+    config: Path, server: "Connection | None", form: dict[str, str], before: float | None = None
+) -> dict[str, Any]:
+    from mtls_as.server.endpoints.admin.routes import REVOKE_TOKENS
 
-    async with opened_storage(settings) as storage:
-        await storage.revocations.add(revocation)
-
-
-async def _read_token(settings: "Settings", text: str, *, at: float) -> "Revocation":
-    """The end of a token that the server of this configuration issued."""
-    from mtls_as.cli.stored import opened_storage
-    from mtls_as.server.issued_tokens import TokenNotActive, TokenReader
-    from mtls_as.server.revocation import Revocation
-    from mtls_as.server.signing_keys import SigningKeys
-    from mtls_as.wiring.foundation import Current
-
-    async with opened_storage(settings) as storage:
-        keys = Current(SigningKeys(await storage.signing_keys.all()))
-        reader = TokenReader(issuer=settings.issuer, signing_keys=keys, opaque_tokens=storage.opaque_tokens)
-        try:
-            found = await reader.read(text, at=at)
-        except TokenNotActive as reason:
-            raise click.ClickException(f"no token of this server: {reason.detail}") from None
-    if at >= found.expires_at:
-        raise click.ClickException(f"the token {found.token_id} has expired at {format_time(found.expires_at)}")
-    return Revocation.of_token(found.token_id, expires_at=found.expires_at)
-
-
-def _by_id(token_id: str, *, at: float) -> "Revocation":
-    """The end of a token of which nothing else is known: it may live for as long as any."""
-    from mtls_as.server.revocation import LONGEST_LIFE, Revocation
-
-    if not 0 < len(token_id) <= 256:
-        raise click.ClickException("a jti has 1 to 256 characters")
-    return Revocation.of_token(token_id, expires_at=at + LONGEST_LIFE)
-
-
-async def _require_client(settings: "Settings", client_id: str) -> None:
-    from mtls_as.cli.stored import opened_storage
-
-    if any(client.client_id == client_id for client in settings.clients):
-        return
-    async with opened_storage(settings) as storage:
-        if await storage.clients.find(client_id) is None:
-            message = f"no client {client_id} is registered; the tokens of a client that was deleted are not active"
-            raise click.ClickException(message)
+    if before is not None:
+        form["before"] = f"{before:.6f}"
+    return administration(config, server).call(REVOKE_TOKENS, form=form)
 
 
 def _thumbprint(file: Path) -> str:
@@ -197,13 +146,3 @@ def _thumbprint(file: Path) -> str:
     from mtls_as.rfc.rfc8705_mtls import x5t_s256
 
     return x5t_s256(read_certificates(file)[0].der)
-
-
-def _checked(thumbprint: str | None) -> str:
-    from mtls_as.rfc.rfc8705_mtls import is_thumbprint
-
-    if thumbprint is None or not is_thumbprint(thumbprint):
-        raise click.ClickException(
-            "--thumbprint: an x5t#S256 is the SHA-256 of a certificate, 43 characters of base64url"
-        )
-    return thumbprint

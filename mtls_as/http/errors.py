@@ -26,6 +26,9 @@ _STATUS_OF_REFUSAL: Final[Mapping[Refusal, int]] = MappingProxyType(
     {
         Refusal.REQUEST_TOO_LARGE: 413,
         Refusal.PROXY_NOT_AUTHENTICATED: 403,
+        Refusal.TARGET_UNKNOWN: 404,
+        Refusal.TARGET_CONFLICT: 409,
+        Refusal.TARGET_CHANGED: 412,
         Refusal.RATE_LIMITED: 429,  # RFC 6585 §4
         Refusal.TOO_MANY_FAILURES: 429,
     }

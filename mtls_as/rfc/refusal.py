@@ -117,6 +117,11 @@ class Refusal(StrEnum):
     SOFTWARE_STATEMENT_INVALID = "software_statement_invalid"
     SOFTWARE_STATEMENT_UNAPPROVED = "software_statement_unapproved"
 
+    # The administration
+    TARGET_UNKNOWN = "target_unknown"
+    TARGET_CONFLICT = "target_conflict"
+    TARGET_CHANGED = "target_changed"
+
     # The server
     INTERNAL_ERROR = "internal_error"
     TEMPORARILY_UNAVAILABLE = "temporarily_unavailable"

@@ -20,6 +20,22 @@ class StorageUnavailable(Exception):  # noqa: N818 - it says what is the case
     """The storage behind a port cannot answer now; the message says why, for the log."""
 
 
+class ClientExists(Exception):  # noqa: N818 - it says what is the case
+    """A client of this name is stored already; the message says so."""
+
+
+class ClientNotFound(Exception):  # noqa: N818 - it says what is the case
+    """No client of this name is stored; the message says so."""
+
+
+class ClientHasNoSecrets(Exception):  # noqa: N818 - it says what is the case
+    """The client authenticates otherwise; the message says how."""
+
+
+class ClientChanged(Exception):  # noqa: N818 - it says what is the case
+    """The client is not any longer what it was taken for."""
+
+
 class ClientFinder(Protocol):
     """Finds registered clients for the token path; answers from memory in the steady state."""
 

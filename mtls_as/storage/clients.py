@@ -1,8 +1,9 @@
 """Stored clients: those that the command line registers while the server runs."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
+from typing import Final
 
 from sqlalchemy import Row, Select, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -12,11 +13,14 @@ from mtls_as.rfc.rfc7591_client_metadata import ClientMetadataError, ClientSecre
 from mtls_as.server.client_secrets import StoredSecret, rotate
 from mtls_as.server.clients import Client, ClientSource, format_client, is_client_id, parse_client
 from mtls_as.server.revocation import Revocation
-from mtls_as.storage.errors import ClientExists, ClientHasNoSecrets, ClientNotFound, DatabaseUnavailable
+from mtls_as.storage.errors import ClientChanged, ClientExists, ClientHasNoSecrets, ClientNotFound, DatabaseUnavailable
 from mtls_as.storage.in_time import limited
 from mtls_as.storage.revocations import add_revocation
 from mtls_as.storage.schema import client_secrets, clients
 from mtls_as.storage.transactions import Transactions
+
+_NAMES_AT_ONCE: Final = 500
+"""Databases bound the number of values in one statement."""
 
 
 @limited
@@ -46,18 +50,37 @@ class ClientRepository:
         """Every client, ordered by its name."""
         return await self._select(select(clients).order_by(clients.c.client_id))
 
+    async def page(self, *, after: str | None, limit: int) -> tuple[Client, ...]:
+        """So many clients in the order of their names, from the one behind `after` on."""
+        statement = select(clients).order_by(clients.c.client_id).limit(limit)
+        return await self._select(statement if after is None else statement.where(clients.c.client_id > after))
+
+    async def find_all(self, client_ids: Collection[str]) -> tuple[Client, ...]:
+        """Those of these clients that are stored."""
+        found: list[Client] = []
+        names = sorted(client_ids)
+        for start in range(0, len(names), _NAMES_AT_ONCE):
+            some = names[start : start + _NAMES_AT_ONCE]
+            found += await self._select(select(clients).where(clients.c.client_id.in_(some)))
+        return tuple(found)
+
     async def with_certificates(self, limit: int) -> tuple[Client, ...]:
         """So many of the clients that registered certificates of their own."""
         statement = select(clients).where(clients.c.registration.contains('"x5c"')).order_by(clients.c.client_id)
         return await self._select(statement.limit(limit))
 
-    async def replace(self, client: Client) -> None:
+    async def replace(self, client: Client, *, expected: Client | None = None) -> None:
         """Store another registration under the same name. Raises `ClientNotFound`.
 
-        Its secrets stay, unless it is to have none: they must not come to life again with a later registration.
+        Its secrets stay, unless it is to have none: they must not come to life again with a later registration. If the
+        stored client is not the `expected` one any longer, `ClientChanged` is raised, and nothing is stored.
         """
         async with self._transactions.write(client_id=client.client_id) as connection:
+            if expected is not None and await find_client(connection, client.client_id) not in (None, expected):
+                raise ClientChanged(f'the client "{client.client_id}" has been changed meanwhile')
             await replace_client(connection, client, at=self._clock())
+            if not client.enabled:
+                await add_revocation(connection, Revocation.of_client(client.client_id, before=self._clock()))
 
     async def add_secret(self, client_id: str, new: StoredSecret, *, at: float, overlap: float) -> Client:
         """Store a new secret, by `mtls_as.server.client_secrets.rotate`: the client as it is then.
@@ -77,9 +100,11 @@ class ClientRepository:
         return replace(found[0], secrets=rotated)
 
     async def set_enabled(self, client_id: str, enabled: bool) -> None:  # noqa: FBT001 - the value to set
-        """Let a client in, or keep it out. Raises `ClientNotFound`."""
+        """Let a client in, or keep it out, which ends its tokens. Raises `ClientNotFound`."""
         async with self._transactions.write(client_id=client_id) as connection:
             await self._update(connection, client_id, {"enabled": enabled})
+            if not enabled:
+                await add_revocation(connection, Revocation.of_client(client_id, before=self._clock()))
 
     async def delete(self, client_id: str) -> None:
         """Forget a client, and end its tokens: a later client of its name is another. Raises `ClientNotFound`."""

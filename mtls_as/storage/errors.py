@@ -1,5 +1,6 @@
 """What goes wrong with the storage, in words for the operator. No message holds a key, a password or a statement."""
 
+from mtls_as.server import ports
 from mtls_as.server.ports import StorageUnavailable
 
 
@@ -19,13 +20,17 @@ class EncryptionKeyError(StorageError, StorageUnavailable):
     """The key that private keys are encrypted with is missing, malformed, not secret, or not the right one."""
 
 
-class ClientExists(StorageError):  # noqa: N818 - it says what is the case
+class ClientExists(StorageError, ports.ClientExists):  # noqa: N818 - it says what is the case
     """A client of this name is stored already."""
 
 
-class ClientHasNoSecrets(StorageError):  # noqa: N818 - it says what is the case
+class ClientHasNoSecrets(StorageError, ports.ClientHasNoSecrets):  # noqa: N818 - it says what is the case
     """The client authenticates otherwise."""
 
 
-class ClientNotFound(StorageError):  # noqa: N818 - it says what is the case
+class ClientNotFound(StorageError, ports.ClientNotFound):  # noqa: N818 - it says what is the case
     """No client of this name is stored."""
+
+
+class ClientChanged(StorageError, ports.ClientChanged):  # noqa: N818 - it says what is the case
+    """The client is not any longer what it was taken for."""

@@ -9,7 +9,6 @@ from functools import partial
 
 from mtls_as.config import ConfigurationError, Problem, Settings
 from mtls_as.http.admin import AdminEndpoints
-from mtls_as.http.admin_api.answers import AdminAPI
 from mtls_as.http.routes import Endpoints
 from mtls_as.observability.expiries import Expiries
 from mtls_as.observability.state_metrics import MAX_BUDGETS, ListEnd, ServerState
@@ -21,9 +20,6 @@ from mtls_as.server.claims import ClaimsHooks
 from mtls_as.server.client_authentication.authenticator import ClientAuthenticator
 from mtls_as.server.client_directory import ClientDirectory
 from mtls_as.server.dpop_proofs import DPoPProofs
-from mtls_as.server.endpoints.admin.guard import AdminGuard
-from mtls_as.server.endpoints.admin.reload import ReloadAdministration
-from mtls_as.server.endpoints.admin.revocations import RevocationAdministration
 from mtls_as.server.endpoints.introspection import IntrospectionEndpoint
 from mtls_as.server.endpoints.metadata import STATUS_PATH, MetadataEndpoint
 from mtls_as.server.endpoints.registration import CertificateRegistrants, RegistrationEndpoint
@@ -46,6 +42,7 @@ from mtls_as.server.status_lists import StatusLists
 from mtls_as.server.trusted_issuers import TrustedIssuers
 from mtls_as.tls import ServerCredentials
 from mtls_as.tls.listeners import ASGIApplication
+from mtls_as.wiring.administration import admin_api
 from mtls_as.wiring.claims import claims_hooks
 from mtls_as.wiring.foundation import Current, Foundation
 from mtls_as.wiring.listeners import make_applications
@@ -367,22 +364,14 @@ def _admin_endpoints(
     return AdminEndpoints(
         readiness=checks.run,
         metrics=exposition,
-        api=_admin_api(settings, foundation, clients),
-    )
-
-
-def _admin_api(settings: Settings, foundation: Foundation, clients: ClientDirectory) -> AdminAPI | None:
-    audience = settings.listeners.admin_resource
-    if audience is None:
-        return None
-    return AdminAPI(
-        guard=AdminGuard(audience=audience, tokens=_active_tokens(settings, foundation, clients)),
-        handlers={
-            **RevocationAdministration(revocations=foundation.revocations).handlers(),
-            **ReloadAdministration(reload_all=foundation.reload_all.current).handlers(),
-        },
-        clock=foundation.clock,
-        emit=foundation.emit,
+        api=admin_api(
+            settings,
+            foundation,
+            clients=clients,
+            credentials=read.credentials,
+            trust=trust,
+            tokens=_active_tokens(settings, foundation, clients),
+        ),
     )
 
 

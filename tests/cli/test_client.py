@@ -93,7 +93,7 @@ def test_metadata_comes_from_a_file_and_options_win(workplace: Workplace) -> Non
             (*SUBJECT, "--san-dns", "a.example", "--access-token-lifetime", "0"),
             "access_token_lifetime: must be between",
         ),
-        (("--client-id", "reports", *SUBJECT[2:], "--san-dns", "a.example"), "is declared in config.toml"),
+        (("--client-id", "reports", *SUBJECT[2:], "--san-dns", "a.example"), "is declared in the configuration file"),
         (("--client-id", "new", "--certificate", "certs/ca-key.pem"), "certs/ca-key.pem: it holds a private key"),
         (("--client-id", "new", "--certificate", "none.pem"), "none.pem: No such file"),
         (("--client-id", "new", "--jwks", "config.toml"), "config.toml: the text is not JSON"),
@@ -142,7 +142,7 @@ def test_disable_enable_and_delete(workplace: Workplace) -> None:
 @pytest.mark.parametrize("command", ["disable", "enable", "delete"])
 def test_declared_clients_are_changed_in_their_file(shared: Workplace, command: str) -> None:
     message = shared.fail("client", command, "reports")
-    assert message == "the client reports is declared in config.toml: change it there"
+    assert message == "the client reports is declared in the configuration file, and is changed there alone"
 
 
 def test_the_listing_is_stable_without_a_terminal(shared: Workplace) -> None:
@@ -150,8 +150,8 @@ def test_the_listing_is_stable_without_a_terminal(shared: Workplace) -> None:
     assert header == ["client_id", "token_endpoint_auth_method", "identity", "trust", "scope", "enabled", "source"]
     dns, subject = "san_dns reports.example", "subject_dn CN=billing,O=Example"
     assert rows == [
-        ["reports", "tls_client_auth", dns, "default", "reports:read", "yes", "configuration"],
         ["billing", "tls_client_auth", subject, "default", "reports:read reports:write", "yes", "configuration"],
+        ["reports", "tls_client_auth", dns, "default", "reports:read", "yes", "configuration"],
     ]
 
 
@@ -205,8 +205,8 @@ def test_a_secret_is_rotated_with_an_overlap(workplace: Workplace) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message", "status"),
     [
-        (("nobody",), 'no client "nobody" is stored', 1),
-        (("reports",), "is declared in config.toml", 1),
+        (("nobody",), "there is no client nobody", 1),
+        (("reports",), "is declared in the configuration file", 1),
         (("reports", "--overlap", "soon"), "soon is not a duration", 2),
         (("reports", "--overlap", "-1d"), "-1d is not a duration", 2),
     ],

@@ -79,7 +79,7 @@ async def _answer(
             parameters=_parameters(scope, operation),
             query=_query(query, operation),
             body=_checked(body, scope, operation),
-            version=_version(scope),
+            version=_version(scope, route),
             at=at,
         )
         answer = _rendered(await _done(handle, call, event))
@@ -155,11 +155,13 @@ def _checked(body: bytes, scope: Mapping[str, Any], operation: Operation) -> byt
     return body
 
 
-def _version(scope: Mapping[str, Any]) -> str | None:
+def _version(scope: Mapping[str, Any], route: AdminRoute) -> str | None:
     """The one strong entity tag of `If-Match` (RFC 9110 §13.1.1); `*` means any version."""
     values = _headers(scope, b"if-match")
     if not values or values == (b"*",):
         return None
+    if route.method != "PUT":
+        raise AdministrationError(Refusal.MALFORMED_REQUEST, "If-Match goes with PUT alone")
     value = values[0].strip()
     if len(values) > 1 or len(value) < 2 or not value.startswith(b'"') or not value.endswith(b'"'):
         raise AdministrationError(Refusal.MALFORMED_REQUEST, "If-Match takes one entity tag")

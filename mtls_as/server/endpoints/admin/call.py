@@ -5,7 +5,8 @@ HTTP → guard ─┐
 command line ─┘
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+import re
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
@@ -17,6 +18,7 @@ from mtls_as.rfc.rfc8259_json import JSONError, parse_json
 from mtls_as.server.endpoints.admin.routes import AdminRoute, AdminScope
 from mtls_as.server.events import RequestEvent
 
+_NUMBER: Final = re.compile(r"[0-9]{1,9}")
 _NO_QUERY: Final = parse_form(b"")
 
 
@@ -103,6 +105,27 @@ class AdministrationError(OAuthError):
     def __str__(self) -> str:
         """What is wrong, for people."""
         return self.detail
+
+
+def require_power(call: AdminCall, scope: Iterable[str]) -> None:
+    """Nobody gives away, takes away or takes over more of the administration than he holds himself.
+
+    Whoever may register clients could else register one that may do everything. Raises `AdministrationError`.
+    """
+    missing = {str(each) for each in AdminScope} & set(scope) - set(call.caller.scopes)
+    if missing:
+        detail = f"this is about a client with {' '.join(sorted(missing))}, which the token does not have"
+        raise AdministrationError(Refusal.SCOPE_NOT_ALLOWED, detail, code=ErrorCode.INSUFFICIENT_SCOPE)
+
+
+def page_limit(query: Form, *, default: int = 100, most: int = 1_000) -> int:
+    """How many the caller wants to see at once. Raises `AdministrationError`."""
+    text = query.get("limit")
+    if text is None:
+        return default
+    if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= most:
+        raise AdministrationError(Refusal.MALFORMED_REQUEST, f"limit: must be between 1 and {most}")
+    return int(text)
 
 
 Handler = Callable[[AdminCall, RequestEvent], Awaitable[AdminResult]]

@@ -33,5 +33,30 @@ class AdminRoute:
     """The scopes of which one is needed, the one that allows least first."""
 
 
+_CLIENTS: Final = (AdminScope.CLIENTS,)
+_SEE_CLIENTS: Final = (AdminScope.READ_CLIENTS, AdminScope.CLIENTS)
+_KEYS: Final = (AdminScope.KEYS,)
+_SEE_KEYS: Final = (AdminScope.READ_KEYS, AdminScope.KEYS)
+
+LIST_CLIENTS: Final = AdminRoute("listClients", "GET", "/clients", _SEE_CLIENTS)
+ADD_CLIENT: Final = AdminRoute("addClient", "POST", "/clients", _CLIENTS)
+SHOW_CLIENT: Final = AdminRoute("showClient", "GET", "/clients/{client_id}", _SEE_CLIENTS)
+REPLACE_CLIENT: Final = AdminRoute("replaceClient", "PUT", "/clients/{client_id}", _CLIENTS)
+DELETE_CLIENT: Final = AdminRoute("deleteStoredClient", "DELETE", "/clients/{client_id}", _CLIENTS)
+ENABLE_CLIENT: Final = AdminRoute("enableClient", "POST", "/clients/{client_id}/enable", _CLIENTS)
+DISABLE_CLIENT: Final = AdminRoute("disableClient", "POST", "/clients/{client_id}/disable", _CLIENTS)
+ROTATE_SECRET: Final = AdminRoute("rotateClientSecret", "POST", "/clients/{client_id}/secret", _CLIENTS)
+LIST_REGISTRATION_TOKENS: Final = AdminRoute("listRegistrationTokens", "GET", "/registration-tokens", _SEE_CLIENTS)
+ADD_REGISTRATION_TOKEN: Final = AdminRoute("addRegistrationToken", "POST", "/registration-tokens", _CLIENTS)
+DELETE_REGISTRATION_TOKEN: Final = AdminRoute(
+    "deleteRegistrationToken", "DELETE", "/registration-tokens/{name}", _CLIENTS
+)
+LIST_KEYS: Final = AdminRoute("listKeys", "GET", "/keys", _SEE_KEYS)
+ROTATE_KEY: Final = AdminRoute("rotateKey", "POST", "/keys", _KEYS)
+SHOW_TRUST: Final = AdminRoute("showTrust", "GET", "/trust", (AdminScope.TRUST,))
+TAKE_INVENTORY: Final = AdminRoute("takeInventory", "GET", "/inventory", (AdminScope.INVENTORY,))
+LIST_AUDIT: Final = AdminRoute("listAuditRecords", "GET", "/audit", (AdminScope.AUDIT,))
+VERIFY_AUDIT: Final = AdminRoute("verifyAuditTrail", "GET", "/audit/verification", (AdminScope.AUDIT,))
+HEAD_OF_AUDIT: Final = AdminRoute("showAuditHead", "GET", "/audit/head", (AdminScope.AUDIT,))
 REVOKE_TOKENS: Final = AdminRoute("revokeTokens", "POST", "/revocations", (AdminScope.REVOCATIONS,))
 RELOAD: Final = AdminRoute("reload", "POST", "/reload", (AdminScope.RELOAD,))
