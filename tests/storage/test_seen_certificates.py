@@ -66,6 +66,16 @@ async def test_one_certificate_may_serve_two_clients(storage: Storage) -> None:
     }
 
 
+async def test_the_longest_of_names_is_remembered(storage: Storage) -> None:
+    """A trust domain of SPIFFE (SPIFFE-ID §2.1), a client's name, and a serial number (RFC 5280 §4.1.2.2)."""
+    longest = use(
+        "a" * 43, "c" * 256, trust="spiffe://" + "t" * 255, serial_number="f" * 42, subject="CN=" + "s" * 9_000
+    )
+    await storage.seen_certificates.record([longest])
+    (seen,) = await storage.seen_certificates.list()
+    assert seen.use == longest
+
+
 async def test_a_batch_may_be_large(storage: Storage) -> None:
     """More rows than a statement takes parameters."""
     await storage.seen_certificates.record([use(f"{number:04}") for number in range(1_000)])
