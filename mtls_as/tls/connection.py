@@ -32,6 +32,8 @@ _logger = logging.getLogger("mtls_as.tls")
 _MAX_WAITING: Final = 64 * 1024
 """Decrypted bytes that may wait for Hypercorn before the client must wait."""
 _LINGER_SECONDS: Final = 2.0
+_PARTING_SECONDS: Final = 0.1
+"""Between the last answer of an HTTP/2 connection and its end, while there is time."""
 
 
 class TLSConnection(asyncio.Protocol):
@@ -153,13 +155,13 @@ class TLSConnection(asyncio.Protocol):
         """End the connection as soon as no request is in the works."""
         if self._state is State.HANDSHAKE:
             self._fail_handshake(SERVER_STOPPING)
-        elif self._state in WITHOUT_REQUEST:
+        elif self._state in WITHOUT_REQUEST and (self._http is None or self._http.has_sent_all):
             self._close_politely()
 
     def drain(self) -> None:
         """Let the client go elsewhere, if it can be told so that no request is lost: HTTP/2 says what was not begun."""
         if self._state is State.IDLE and isinstance(self._http, HTTP2):
-            self._close_politely()
+            self._set_idle(idle=True)
 
     def abort(self) -> None:
         """End the connection and its tasks now."""
@@ -204,7 +206,13 @@ class TLSConnection(asyncio.Protocol):
         self._set_deadline(endpoint.timeouts.request_head)
         self._facts = tls.extension(listener=endpoint.listener.name, server_cert=endpoint.server_cert)
         if tls.speaks_http_2:
-            self._http = HTTP2(*self._hypercorn(), write=self._write, running_apps=self._own_tasks().count_apps)
+            self._http = HTTP2(
+                *self._hypercorn(),
+                write=self._write,
+                running_apps=self._own_tasks().count_apps,
+                is_draining=endpoint.is_draining,
+                is_stopping=endpoint.is_stopping,
+            )
             self._pump()
         elif endpoint.listener.direct is not None:
             self._direct = DirectLane(endpoint.listener.direct, self, self._common_scope())
@@ -466,11 +474,21 @@ class TLSConnection(asyncio.Protocol):
         if not idle:
             self._state = State.BUSY
             self._set_deadline(self._endpoint.timeouts.idle)
-        elif self._endpoint.draining:
+        elif self._endpoint.draining and not self._parts_later():
             self._close_politely()
+        elif self._endpoint.draining:
+            self._state = State.IDLE
+            self._set_deadline(_PARTING_SECONDS)
         else:
             self._state = State.IDLE
             self._set_deadline(self._endpoint.timeouts.idle)
+
+    def _parts_later(self) -> bool:
+        """Whether an HTTP/2 connection has not sent all yet, or has a moment left.
+
+        Clients that hear of the end together with an answer are known to lose the answer.
+        """
+        return isinstance(self._http, HTTP2) and not (self._endpoint.stopping and self._http.has_sent_all)
 
     def _task_failed(self, error: BaseException) -> None:
         """End this connection, and no other, when Hypercorn stumbles over what the client sent."""

@@ -110,6 +110,10 @@ class Endpoint:
         """As the attribute, for those who ask at each answer."""
         return self.draining
 
+    def is_stopping(self) -> bool:
+        """As the attribute, for those who ask at each request."""
+        return self.stopping
+
     def use(self, context: SSL.Context, server_cert: str) -> None:
         """Serve further connections with this context; those that stand keep theirs."""
         self.context = context

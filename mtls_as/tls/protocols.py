@@ -12,7 +12,7 @@ import h2.events
 import h2.exceptions
 import h11
 from hypercorn.config import Config
-from hypercorn.events import Closed, Event
+from hypercorn.events import Closed, Event, Updated
 from hypercorn.protocol.events import Body, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h2 import H2Protocol
@@ -96,6 +96,11 @@ class HTTP1(H11Protocol):
         return self.stream is not None
 
     @property
+    def has_sent_all(self) -> bool:
+        """Whether every answer was sent to its end; it is, when no request is in the works."""
+        return True
+
+    @property
     def at_rest(self) -> bool:
         """Whether the next byte is the first of a request."""
         return (
@@ -155,10 +160,14 @@ class HTTP2(H2Protocol):
         *,
         write: Callable[[bytes], None],
         running_apps: Callable[[], int],
+        is_draining: Callable[[], bool],
+        is_stopping: Callable[[], bool],
     ) -> None:
         super().__init__(app, config, context, task_group, state, ssl, client, server, send)
         self.abandoned = False
         self._write = write
+        self._is_draining = is_draining
+        self._is_stopping = is_stopping
         self._running_apps = running_apps
         self._receiving: set[int] = set()
 
@@ -177,8 +186,13 @@ class HTTP2(H2Protocol):
         """Whether something is left that must hear of the end of the connection."""
         return not self.closed
 
+    @property
+    def has_sent_all(self) -> bool:
+        """Whether every answer was sent to its end: of one that is made, it may still be due."""
+        return not self.stream_buffers
+
     def say_goodbye(self) -> bytes:
-        """What is sent before an idle connection is closed."""
+        """What is sent before an idle connection is closed. Nothing can be sent after it: see `has_sent_all`."""
         try:
             self.connection.close_connection()
         except h2.exceptions.ProtocolError:
@@ -191,6 +205,12 @@ class HTTP2(H2Protocol):
         if isinstance(event, Closed):
             for buffer in list(self.stream_buffers.values()):
                 await buffer.close()
+
+    async def _send_data(self, stream_id: int) -> None:
+        """As Hypercorn's, and a connection that is to end hears when it can."""
+        await super()._send_data(stream_id)
+        if self.has_sent_all and self.idle and self._is_draining():
+            await self.send(Updated(idle=True))
 
     async def stream_send(self, event: StreamEvent) -> None:
         """As Hypercorn's, and a client is told to stop sending a body that nobody reads any more (RFC 9113 §8.1)."""
@@ -228,7 +248,7 @@ class HTTP2(H2Protocol):
             method.isascii() and path.isascii() and (path.startswith(b"/") or (method, path) == (b"OPTIONS", b"*"))
         ):
             code = h2.errors.ErrorCodes.PROTOCOL_ERROR
-        elif self.context.terminated.is_set() or self._running_apps() >= self.config.h2_max_concurrent_streams:
+        elif self._is_stopping() or self._running_apps() >= self.config.h2_max_concurrent_streams:
             code = h2.errors.ErrorCodes.REFUSED_STREAM
         else:
             return False

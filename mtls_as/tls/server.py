@@ -132,7 +132,6 @@ async def serve_listeners(
                     server.close()
                 for endpoint in endpoints:
                     endpoint.draining = endpoint.stopping = True
-                await worker_context.terminated.set()
                 await _stop(population, timeouts.shutdown)
 
 
