@@ -83,4 +83,5 @@ class StatusBlockRepository:
         ended = status_blocks.c.ends_at < ended_before - _LEEWAY
         async with self._transactions.write_quietly() as connection:
             highest = await connection.scalar(_HIGHEST)
-            await connection.execute(delete(status_blocks).where(ended, status_blocks.c.number < highest))
+            if highest is not None:
+                await connection.execute(delete(status_blocks).where(ended, status_blocks.c.number < highest))
