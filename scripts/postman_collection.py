@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from mtls_as.http.admin_api.operations import ADMIN_OPERATIONS
 from mtls_as.http.openapi import describe
 from mtls_as.http.operations import MTLS_OPERATIONS
 
 COLLECTION: Final = Path(__file__).parent.parent / "docs" / "postman_collection.json"
 _URL: Final = "https://localhost:8443"
+_ADMIN_URL: Final = "https://localhost:9443"
 _SCHEMA: Final = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
 _ABOUT: Final = (
     "Made by scripts/postman from the OpenAPI description. A collection cannot hold a client certificate: add yours in "
-    "Postman's settings, under Certificates, for the host of baseUrl; and the server's CA beside it."
+    "Postman's settings, under Certificates, for the hosts of baseUrl and adminUrl; and the server's CA beside it."
 )
 # What a first request needs; every other parameter is there, and switched off.
 _EXAMPLES: Final[Mapping[str, object]] = {
@@ -30,14 +32,17 @@ _EXAMPLES: Final[Mapping[str, object]] = {
 _BEARERS: Final = {
     "initialAccessToken": "{{initialAccessToken}}",
     "registrationAccessToken": "{{registrationAccessToken}}",
+    "boundAccessToken": "{{adminToken}}",
 }
 _VARIABLES: Final = {
     "baseUrl": _URL,
+    "adminUrl": _ADMIN_URL,
     "clientId": "reports",
     "scope": "reports:read",
     "token": "",
     "initialAccessToken": "",
     "registrationAccessToken": "",
+    "adminToken": "",
 }
 
 
@@ -54,23 +59,25 @@ def main() -> None:
 
 def collection() -> dict[str, Any]:
     """The collection of everything that can be switched on: a folder for each tag, a request for each operation."""
-    operations = [(operation.path, operation) for operation in MTLS_OPERATIONS]
-    document: Any = describe(operations, title="mtls-as", url=_URL)
     folders: dict[str, list[dict[str, Any]]] = {}
-    for path, methods in document["paths"].items():
-        for method, operation in methods.items():
-            request = _request(path, method.upper(), operation, document["components"]["schemas"])
-            folders.setdefault(operation["tags"][0], []).append({"name": operation["summary"], "request": request})
+    for base, operations in (("{{baseUrl}}", MTLS_OPERATIONS), ("{{adminUrl}}", ADMIN_OPERATIONS.values())):
+        document: Any = describe([(each.path, each) for each in operations], title="mtls-as", url=_URL)
+        for path, methods in document["paths"].items():
+            for method, operation in methods.items():
+                request = _request(base, path, method.upper(), operation, document["components"]["schemas"])
+                folders.setdefault(operation["tags"][0], []).append({"name": operation["summary"], "request": request})
     return {
-        "info": {"name": document["info"]["title"], "description": _ABOUT, "schema": _SCHEMA},
+        "info": {"name": "mtls-as", "description": _ABOUT, "schema": _SCHEMA},
         "item": [{"name": tag, "item": items} for tag, items in folders.items()],
         "variable": [{"key": key, "value": value} for key, value in _VARIABLES.items()],
     }
 
 
-def _request(path: str, method: str, operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> dict[str, Any]:
+def _request(
+    base: str, path: str, method: str, operation: Mapping[str, Any], schemas: Mapping[str, Any]
+) -> dict[str, Any]:
     parts = [part.replace("{", ":").replace("}", "") for part in path.strip("/").split("/")]
-    url: dict[str, Any] = {"raw": "{{baseUrl}}/" + "/".join(parts), "host": ["{{baseUrl}}"], "path": parts}
+    url: dict[str, Any] = {"raw": f"{base}/" + "/".join(parts), "host": [base], "path": parts}
     if names := [part.removeprefix(":") for part in parts if part.startswith(":")]:
         url["variable"] = [{"key": name, "value": str(_EXAMPLES.get(name, ""))} for name in names]
     request: dict[str, Any] = {"method": method, "description": operation["description"], "url": url, "header": []}
