@@ -8,8 +8,20 @@ from pathlib import Path
 
 import pytest
 
-MODULES = ["mtls_as.verifier", "mtls_as.verifier.asgi", "mtls_as.client"]
-SERVER_ONLY = ["quart", "hypercorn", "sqlalchemy", "aiosqlite", "OpenSSL", "click", "rich", "msgspec", "alembic"]
+MODULES = ["mtls_as.verifier", "mtls_as.verifier.asgi", "mtls_as.verifier.wsgi", "mtls_as.client"]
+FRAMEWORKS = ["fastapi", "starlette", "litestar", "flask", "werkzeug", "django", "rest_framework", "grpc"]
+SERVER_ONLY = [
+    "quart",
+    "hypercorn",
+    "sqlalchemy",
+    "aiosqlite",
+    "asyncpg",
+    "OpenSSL",
+    "click",
+    "rich",
+    "msgspec",
+    "alembic",
+]
 OUR_SERVER = ["mtls_as." + room for room in ("server", "http", "tls", "storage", "pki", "cli", "config", "wiring")]
 
 # httpx itself tries to import click and rich for a command line of its own, and does without where they are missing. So
@@ -46,6 +58,31 @@ def test_import_asks_for_nothing_of_the_server(module: str) -> None:
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == ""
+
+
+ADAPTERS = {
+    "mtls_as.verifier": set[str](),
+    "mtls_as.verifier.asgi": set[str](),
+    "mtls_as.verifier.wsgi": set[str](),
+    "mtls_as.verifier.blocking": set[str](),
+    "mtls_as.verifier.fastapi": {"fastapi", "starlette"},
+    "mtls_as.verifier.litestar": {"litestar"},
+    "mtls_as.verifier.flask": {"flask", "werkzeug"},
+    "mtls_as.verifier.django": {"django"},
+    "mtls_as.verifier.rest_framework": {"django", "rest_framework"},
+    "mtls_as.verifier.grpc": {"grpc"},
+}
+
+
+@pytest.mark.parametrize("module", ADAPTERS)
+def test_adapters_import_their_own_framework_alone(module: str) -> None:
+    """No framework comes with another one's adapter, none with the verifier itself, and none of the server's rooms."""
+    settings = "from django.conf import settings; settings.configure(); " if "rest" in module else ""
+    others = tuple(f"{name}." for name in [*OUR_SERVER, *sorted(set(FRAMEWORKS) - ADAPTERS[module])])
+    report = f"print(*[name for name in sys.modules if f'{{name}}.'.startswith({others!r})])"
+    program = f"import sys; {settings}import {module}; {report}"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout.strip(), result.stderr) == (0, "", "")
 
 
 @pytest.mark.slow
