@@ -19,7 +19,9 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 STATE_KEY: Final = "access_token"
 """Where the application finds the `VerifiedToken`, in the scope and in the scope's `state`."""
 
-_POLICY_VIOLATION: Final = 1008  # RFC 6455 §7.4.1
+POLICY_VIOLATION: Final = 1008
+"""How a WebSocket is closed that is not let in (RFC 6455 §7.4.1)."""
+
 _SECURE_SCHEMES: Final = frozenset({"https", "wss"})
 
 
@@ -98,7 +100,7 @@ async def _refuse_websocket(answer: Answer, scope: Scope, receive: Receive, send
     if "websocket.http.response" in (scope.get("extensions") or {}):
         await _answer(answer, scope, send, prefix="websocket.http.response")
     else:
-        await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+        await send({"type": "websocket.close", "code": POLICY_VIOLATION})
 
 
 async def _answer(answer: Answer, scope: Scope, send: Send, *, prefix: str) -> None:

@@ -66,8 +66,7 @@ class TLSExtension:
 
     def __call__(self, request: ResourceRequest) -> Certificate | None:
         """As `CertificateSource`."""
-        _require_tls(request)
-        return _direct(request, _reported_leaf(request.connection), ignore=self.ignore_certificate_headers)
+        return direct_certificate(request, _reported_leaf(request.connection), ignore=self.ignore_certificate_headers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +87,8 @@ class EnvironVariable:
 
     def __call__(self, request: ResourceRequest) -> Certificate | None:
         """As `CertificateSource`."""
-        _require_tls(request)
         pem: str | None = request.connection.get(self.name)
-        return _direct(request, pem or None, ignore=self.ignore_certificate_headers)
+        return direct_certificate(request, pem or None, ignore=self.ignore_certificate_headers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,10 +101,9 @@ class ServerSocket:
 
     def __call__(self, request: ResourceRequest) -> Certificate | None:
         """As `CertificateSource`."""
-        _require_tls(request)
         ask = getattr(request.connection.get(self.name), "getpeercert", None)
         der: bytes | None = None if ask is None else ask(binary_form=True)
-        return _direct(request, der, ignore=self.ignore_certificate_headers)
+        return direct_certificate(request, der, ignore=self.ignore_certificate_headers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,17 +180,18 @@ class GivenCertificate:
 
     def __call__(self, request: ResourceRequest) -> Certificate | None:
         """As `CertificateSource`."""
-        _require_tls(request)
-        certificate: Certificate | None = request.connection[self.name]
-        return certificate
+        return direct_certificate(request, request.connection[self.name], ignore=True)
 
 
-def _require_tls(request: ResourceRequest) -> None:
+def direct_certificate(
+    request: ResourceRequest, certificate: Certificate | None, *, ignore: bool = False
+) -> Certificate | None:
+    """The certificate of the connection itself, for sources of one's own. Raises `InvalidToken` without TLS.
+
+    Unless headers are to be ignored, raises `CertificateRefused` for a request that also has that of some proxy.
+    """
     if not request.secure:
         raise InvalidToken(TokenRefusal.NOT_OVER_TLS, "the request did not come over TLS")
-
-
-def _direct(request: ResourceRequest, certificate: Certificate | None, *, ignore: bool) -> Certificate | None:
     if certificate and not ignore and any(name.lower() in _CERTIFICATE_HEADERS for name, _ in request.headers):
         raise _two_places("the connection has a certificate, and so has a header")
     return certificate

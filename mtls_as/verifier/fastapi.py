@@ -7,14 +7,14 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, WebSocket
 from fastapi.openapi.models import OAuth2, OAuthFlowClientCredentials, OAuthFlows
 from fastapi.requests import HTTPConnection, Request
 from fastapi.responses import Response
 from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
 
-from mtls_as.verifier.asgi import describe
+from mtls_as.verifier.asgi import POLICY_VIOLATION, describe
 from mtls_as.verifier.guard import ResourceGuard
 from mtls_as.verifier.request import Answer
 from mtls_as.verifier.verifier import VerifiedToken
@@ -55,7 +55,7 @@ class BoundToken(SecurityBase):
 
     def install(self, app: FastAPI) -> None:
         """Answer refusals as RFC 6750 has them, publish the metadata (RFC 9728), and complete the OpenAPI document."""
-        app.add_exception_handler(Refused, _answer_refused)
+        app.add_exception_handler(Refused, _answer_refused)  # type: ignore[arg-type] # typed for requests alone
         if self._guard.metadata is not None:
             app.add_route(self._guard.metadata.path, self._publish, methods=["GET"], include_in_schema=False)
         describe_api = app.openapi
@@ -84,9 +84,12 @@ class BoundToken(SecurityBase):
                         requirement[MUTUAL_TLS] = []
 
 
-async def _answer_refused(_: Request, error: Exception) -> Response:
+async def _answer_refused(connection: Request | WebSocket, error: Exception) -> Response | None:
     if not isinstance(error, Refused):  # the handler is for this exception alone
         raise error
+    if isinstance(connection, WebSocket) and "websocket.http.response" not in connection.scope.get("extensions", {}):
+        await connection.close(POLICY_VIOLATION)
+        return None
     return _response(error.answer)
 
 

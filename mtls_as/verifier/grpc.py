@@ -17,8 +17,7 @@ import grpc
 import grpc.aio
 
 from mtls_as.verifier.blocking import SyncGuard
-from mtls_as.verifier.certificates import Certificate
-from mtls_as.verifier.errors import InvalidToken, TokenRefusal
+from mtls_as.verifier.certificates import Certificate, direct_certificate
 from mtls_as.verifier.guard import ResourceGuard
 from mtls_as.verifier.request import UNKNOWN_PEER, Refusal, ResourceRequest
 from mtls_as.verifier.verifier import VerifiedToken
@@ -55,12 +54,13 @@ class PeerCertificate:
     The server's credentials must ask for one: `ssl_server_credentials(…, root_certificates, require_client_auth=True)`.
     """
 
+    ignore_certificate_headers: bool = False
+    """As in `TLSExtension`."""
+
     def __call__(self, request: ResourceRequest) -> Certificate | None:
         """As `CertificateSource`."""
-        if not request.secure:
-            raise InvalidToken(TokenRefusal.NOT_OVER_TLS, "the call did not come over TLS")
         certificates: Iterable[bytes] = request.connection.get("x509_pem_cert", ())
-        return next(iter(certificates), None)
+        return direct_certificate(request, next(iter(certificates), None), ignore=self.ignore_certificate_headers)
 
 
 class _NotAborted(Exception):  # noqa: N818 # never seen: `abort` raises
