@@ -12,6 +12,9 @@ from mtls_as.server.opaque_tokens import is_opaque_token, token_hash
 from mtls_as.server.ports import ClientFinder, OpaqueTokenStore, SigningKeySource, StorageUnavailable
 from mtls_as.server.revocations import Revocations
 
+CLOCK_DIFFERENCE: Final = 300.0
+"""Seconds that the clocks of nodes may differ."""
+
 _ALGORITHMS: Final = frozenset(SUPPORTED_ALGORITHMS)
 
 
@@ -87,12 +90,16 @@ class ActiveTokens:
     async def find(self, token: str, *, at: float) -> GenuineToken:
         """The token, if it is active at this time (epoch seconds).
 
-        (1) This server issued it; (2) it has not expired; (3) nothing has revoked it; (4) its client is still
+        (1) This server issued it; (2) it has not expired, and no clock that was ahead has issued it: what revoked
+        tokens of before does not reach one of later; (3) nothing has revoked it; (4) its client is still
         registered and enabled. Raises `TokenNotActive`, or `OAuthError` `temporarily_unavailable` if nobody can tell.
         """
         genuine = await self.reader.read(token, at=at)  # (1)
         if at >= genuine.expires_at:  # (2)
             raise _not_active(Refusal.TOKEN_EXPIRED, f"exp was {at - genuine.expires_at:.0f} s ago", genuine)
+        issued_at = genuine.claims.get("iat")
+        if isinstance(issued_at, int | float) and issued_at > at + CLOCK_DIFFERENCE:
+            raise _not_active(Refusal.TOKEN_UNKNOWN, f"it is of {issued_at - at:.0f} s from now", genuine)
         try:
             revocation = await self.revocations.find(genuine.claims)  # (3)
         except StorageUnavailable as error:
