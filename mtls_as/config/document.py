@@ -14,7 +14,7 @@ from mtls_as.config.grant_tables import (
     check_details_type,
 )
 from mtls_as.config.limits import LimitsTable
-from mtls_as.config.observability import AuditTable, EventsTable
+from mtls_as.config.observability import AuditTable, EventsTable, TracingTable
 from mtls_as.config.registration import RegistrationTable
 from mtls_as.config.storage import StorageTable
 from mtls_as.forwarded import PRESETS
@@ -326,6 +326,7 @@ class Document(_Table, frozen=True):
     timeouts: TimeoutsTable = field(default_factory=TimeoutsTable)
     events: EventsTable = field(default_factory=EventsTable)
     audit: AuditTable = field(default_factory=AuditTable)
+    tracing: TracingTable | None = None
     limits: LimitsTable = field(default_factory=LimitsTable)
 
 

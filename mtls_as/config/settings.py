@@ -21,7 +21,14 @@ from mtls_as.config.document import (
 from mtls_as.config.grants import ClaimsHookSettings, claims_hook, trusted_issuer
 from mtls_as.config.keys import KeySettings, key_settings
 from mtls_as.config.limits import limit_settings
-from mtls_as.config.observability import AuditSettings, EventsSettings, audit_settings, events_settings
+from mtls_as.config.observability import (
+    AuditSettings,
+    EventsSettings,
+    TracingSettings,
+    audit_settings,
+    events_settings,
+    tracing_settings,
+)
 from mtls_as.config.problems import ConfigurationError, Problem, find_problems
 from mtls_as.config.proxy_listener import ProxyListenerSettings, proxy_listener
 from mtls_as.config.registration import RegistrationSettings, registration_settings
@@ -126,6 +133,8 @@ class Settings:
     timeouts: Timeouts
     events: EventsSettings
     audit: AuditSettings
+    tracing: TracingSettings | None
+    """None where nothing is traced."""
     limits: LimitSettings
     trusts_forwarded_for: bool
     """Whether what a proxy says of its client's address counts for limits."""
@@ -208,6 +217,7 @@ def _build(document: Document, path: Path) -> Settings:
         ),
         events=events_settings(document.events, folder),
         audit=audit_settings(document.audit),
+        tracing=tracing_settings(document.tracing, folder),
         limits=limit_settings(document.limits),
         trusts_forwarded_for=document.limits.trust_forwarded_for,
         timeouts=Timeouts(

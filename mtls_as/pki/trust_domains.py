@@ -143,7 +143,7 @@ class TrustDomains:
         """
         found, verdict = self._verify_path(presented, domain=domain, at=at)
         if found.revocation is not None:
-            await found.revocation.bring(verdict.issued, at=at)
+            await self._bring_revocation(found.revocation, verdict, at=at)
         return self.verify(presented, domain=domain, at=at)
 
     @property
@@ -157,10 +157,15 @@ class TrustDomains:
             raise CertificateRefused(Refusal.UNKNOWN_TRUST_DOMAIN, f"there is no trust domain '{domain}'")
         verdict = self._verdicts.find(presented.leaf, domain, at=at)
         if verdict is None:
-            path = verify_path(presented, anchors=found.anchors, policy=found.policy, at=at)
-            verdict = make_verdict(path, at=at)
+            verdict = self._find_path(presented, found, at=at)
             self._verdicts.keep(presented.leaf, domain, verdict)
         return found, verdict
+
+    def _find_path(self, presented: PresentedCertificate, domain: _Domain, *, at: datetime) -> Verdict:
+        return make_verdict(verify_path(presented, anchors=domain.anchors, policy=domain.policy, at=at), at=at)
+
+    async def _bring_revocation(self, revocation: DomainRevocation, verdict: Verdict, *, at: datetime) -> None:
+        await revocation.bring(verdict.issued, at=at)
 
 
 def _policy(domain: TrustDomainSettings) -> PathPolicy:

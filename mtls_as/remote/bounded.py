@@ -8,6 +8,7 @@ from typing import Final, Self
 
 import httpx
 
+from mtls_as.remote.propagation import OUTGOING_HEADERS
 from mtls_as.rfc.rfc8259_json import JSONError, parse_json
 
 MAX_DOCUMENT_BYTES: Final = 512 * 1024
@@ -83,6 +84,9 @@ async def send(
     limit: int = MAX_DOCUMENT_BYTES,
 ) -> Answer:
     """Send a request and read its whole answer, `limit` bytes and `seconds` at most. Raises `AnswerError` alone."""
+    outgoing = OUTGOING_HEADERS.get()
+    if outgoing is not None:
+        request.headers.update(outgoing())
     try:
         async with asyncio.timeout(seconds):
             response = await client.send(request, stream=True)

@@ -66,6 +66,8 @@ class RequestEvent:
     note: str | None = None
     """What else an operator should know, however the request ended."""
     latency_seconds: float | None = None
+    trace_id: str | None = None
+    """The trace that the request is in, where there are traces."""
 
     def refuse(self, error: OAuthError) -> None:
         """Record a refusal with its private reason."""

@@ -30,6 +30,7 @@ def fixed_keys(settings: Settings) -> dict[str, str]:
         "server.workers": settings.server.workers,
         "events": settings.events,
         "audit": settings.audit,
+        "tracing": settings.tracing,
         **{f"timeouts.{name}": seconds for name, seconds in timeouts.items()},
     }
     return {key: str(value) for key, value in values.items()}

@@ -7,13 +7,14 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from mtls_as.config import Settings
 from mtls_as.observability.audit_trail import AuditTrail
 from mtls_as.observability.certificate_uses import CertificateUses
 from mtls_as.observability.metrics import Metrics
 from mtls_as.pki.revocation import Revocation
+from mtls_as.pki.trust_domains import TrustDomains
 from mtls_as.remote.documents import DocumentFetcher
 from mtls_as.remote.key_sets import RemoteKeySet
 from mtls_as.server.client_authentication.decoys import Decoys
@@ -33,6 +34,10 @@ from mtls_as.server.storage_contact import StorageContact
 from mtls_as.server.token_signing import TokenSigner
 from mtls_as.storage import Storage, open_storage, read_encryption_key
 from mtls_as.wiring.external_signers import open_external_signers
+from mtls_as.wiring.tracing import open_tracing, trace_storage, traced_trust_domains, with_spans
+
+if TYPE_CHECKING:
+    from mtls_as.observability.tracing import Tracing
 
 MAX_REMOTE_KEY_SETS: Final = 1_000
 ANSWER_SECONDS: Final = 1.0
@@ -99,6 +104,9 @@ class Foundation:
     certificate_uses: CertificateUses
     audit: AuditTrail | None
     """What is recorded in the storage, unless that is switched off."""
+    tracing: "Tracing | None"
+    trust_domains: type[TrustDomains]
+    """What loads trust domains."""
     metrics: Metrics
     limits: RequestLimits
     emit: EventSink
@@ -160,7 +168,11 @@ async def open_foundation(settings: Settings, *, emit: EventSink, clock: Clock) 
             seconds=max(database.lock_timeout, database.connect_timeout) + ANSWER_SECONDS,
         )
         stack.push_async_callback(storage.close)
-        fetcher, lists = DocumentFetcher(), RevocationFetcher()
+        tracing = open_tracing(settings)
+        if tracing is not None:
+            stack.push_async_callback(asyncio.to_thread, tracing.close)
+            trace_storage(storage)
+        fetcher, lists = with_spans(tracing, DocumentFetcher(), get_json="fetch"), RevocationFetcher()
         stack.push_async_callback(fetcher.aclose)
         stack.push_async_callback(lists.aclose)
         metrics = Metrics()
@@ -175,7 +187,7 @@ async def open_foundation(settings: Settings, *, emit: EventSink, clock: Clock) 
             stored_clients=StoredClients(storage.clients.find),
             signing_keys=signing_keys,
             external_signers=external_signers,
-            token_signer=TokenSigner(signing_keys, external_signers),
+            token_signer=with_spans(tracing, TokenSigner(signing_keys, external_signers), sign="signing"),
             opaque_tokens=OpaqueTokens(
                 store=storage.opaque_tokens, new_token=partial(secrets.token_urlsafe, OPAQUE_TOKEN_BYTES)
             ),
@@ -190,11 +202,18 @@ async def open_foundation(settings: Settings, *, emit: EventSink, clock: Clock) 
             dpop_nonces=DPoPNonces(encryption_key.derive(b"mtls-as DPoP nonces")),
             certificate_uses=uses,
             audit=audit,
+            tracing=tracing,
+            trust_domains=TrustDomains if tracing is None else traced_trust_domains(),
             metrics=metrics,
             limits=limits,
             # Nobody can ask for metrics without an admin listener, so nothing is counted.
             emit=emit_to_all(
-                emit, limits, uses, *([audit] if audit else []), *([metrics] if settings.listeners.admin_bind else [])
+                *([tracing.note] if tracing else []),
+                emit,
+                limits,
+                uses,
+                *([audit] if audit else []),
+                *([metrics] if settings.listeners.admin_bind else []),
             ),
             clock=clock,
         )

@@ -46,6 +46,7 @@ from mtls_as.wiring.administration import admin_api
 from mtls_as.wiring.claims import claims_hooks
 from mtls_as.wiring.foundation import Current, Foundation
 from mtls_as.wiring.listeners import make_applications
+from mtls_as.wiring.tracing import with_request_spans, with_spans
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,7 @@ class _Read:
 
 def _read(settings: Settings, foundation: Foundation, number: int, before: Generation | None) -> _Read:
     credentials = ServerCredentials.load(settings.tls.certificate, settings.tls.private_key)
-    trust = TrustDomains.load(
+    trust = foundation.trust_domains.load(
         settings.trust_domains,
         base=settings.folder,
         generation=number,
@@ -151,7 +152,9 @@ def _assemble(settings: Settings, foundation: Foundation, read: _Read, number: i
         federation=read.federation,
         clients=clients,
         endpoints=endpoints,
-        applications=make_applications(settings, endpoints, admin, foundation.limits),
+        applications=with_request_spans(
+            foundation.tracing, make_applications(settings, endpoints, admin, foundation.limits)
+        ),
     )
 
 
@@ -172,6 +175,7 @@ def _endpoints(
         decoys=foundation.decoys,
         spend=foundation.limits.spend,
     )
+    authenticator = with_spans(foundation.tracing, authenticator, authenticate="client authentication")
     tokens = _active_tokens(settings, foundation, clients)
     introspection = _introspection(settings, foundation, authenticator, tokens)
     grants = _grants(settings, foundation, tokens, read.details_types)

@@ -13,6 +13,7 @@ from mtls_as.config import ConfigurationError, Settings, load_settings
 from mtls_as.config.document import Document, SpiffeTable
 from mtls_as.config.grant_tables import AuthorizationDetailsTable, ClaimsHookTable, IssuerTable
 from mtls_as.config.limits import RatesTable
+from mtls_as.config.observability import TracingTable
 from mtls_as.config.registration import StatementIssuerTable
 from mtls_as.server.clients import CLIENT_MEMBERS, ClientSource, parse_client
 
@@ -21,7 +22,7 @@ REFERENCE = Path(__file__).parents[2] / "config.toml"
 # The keys of commented-out tables without which they do nothing.
 EXAMPLES = {
     *("bind", "url", "anchors", "bundle", "bundle_endpoint", "module", "token"),
-    *("issuer", "scope", "jwks_uri", "schema", "entry_point"),
+    *("issuer", "scope", "jwks_uri", "schema", "entry_point", "endpoint"),
 }
 
 MINIMAL = """
@@ -99,6 +100,7 @@ def test_the_reference_file_shows_every_key() -> None:
         "issuers": IssuerTable,
         "authorization_details": AuthorizationDetailsTable,
         "claims_hook": ClaimsHookTable,
+        "tracing": TracingTable,
     }
     nested = {"registration": StatementIssuerTable}
     commented = {"password_file"}

@@ -30,6 +30,10 @@ def test_postgresql() -> None:
     assert reasons("`mtls-as[postgresql]`") == names(PROJECT["project"]["optional-dependencies"]["postgresql"])
 
 
+def test_otel() -> None:
+    assert reasons("`mtls-as[otel]`") == names(PROJECT["project"]["optional-dependencies"]["otel"])
+
+
 def test_pkcs11() -> None:
     assert reasons("`mtls-as[pkcs11]`") == names(PROJECT["project"]["optional-dependencies"]["pkcs11"])
 
