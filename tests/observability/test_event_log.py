@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import re
 import select
 import stat
 import sys
@@ -15,10 +16,10 @@ from typing import BinaryIO
 import pytest
 
 from mtls_as.observability.diagnostics import JSONFormatter
-from mtls_as.observability.event_lines import MAX_TEXT_LENGTH
+from mtls_as.observability.event_lines import LOGGED, MAX_TEXT_LENGTH
 from mtls_as.observability.event_log import EventLog
 from mtls_as.observability.event_outputs import FileOutput, StreamOutput
-from mtls_as.server.events import RequestEvent
+from mtls_as.server.events import ReloadEvent, RequestEvent
 
 
 def lines_of(*events: RequestEvent) -> list[str]:
@@ -227,3 +228,14 @@ def test_diagnostics_can_be_json_too() -> None:
     told = json.loads(line)
     assert (told["level"], told["logger"], told["message"]) == ("error", "mtls_as.tls", "lost a\nb")
     assert told["traceback"][0].startswith("Traceback")
+
+
+def test_the_document_lists_every_member_of_an_event() -> None:
+    """And none that there is not."""
+    text = (Path(__file__).parents[2] / "docs" / "observability.md").read_text()
+    section = text.split("\n## Event log\n")[1].split("\n## ")[0]
+    listed = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    assert listed == ["time", *LOGGED[RequestEvent]]
+    reload = re.search(r'"event": "reload"` with (.*?)\.\n', section, re.DOTALL)
+    assert reload is not None
+    assert ["event", *re.findall(r"`(\w+)`", reload[1])] == list(LOGGED[ReloadEvent])
