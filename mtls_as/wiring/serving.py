@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from socket import socket
+from typing import Final
 
 from mtls_as.config import ConfigurationError, EventsSettings, Problem, Settings, load_settings
 from mtls_as.observability.diagnostics import log_diagnostics
@@ -31,6 +32,9 @@ from mtls_as.wiring.fixed_keys import fixed_keys, refuse_changes
 from mtls_as.wiring.node import open_node
 from mtls_as.wiring.reload import Reloader
 from mtls_as.wiring.reload_board import ReloadBoard, reload_folder
+
+_END_SECONDS: Final = 20.0
+"""What a worker needs to end beside the times of the configuration, before it is killed."""
 
 
 async def check(settings: Settings) -> list[Listener]:
@@ -71,7 +75,10 @@ def serve(path: Path) -> None:
         reload_folder() if has_fellows else contextlib.nullcontext() as meeting_place,
     ):
         run_workers(
-            settings.server.workers, sockets, partial(_work, path, fixed_keys(settings), settings.events, meeting_place)
+            settings.server.workers,
+            sockets,
+            partial(_work, path, fixed_keys(settings), settings.events, meeting_place),
+            grace=settings.timeouts.drain + settings.timeouts.shutdown + _END_SECONDS,
         )
 
 
@@ -112,6 +119,10 @@ async def _serve_node(
                 node.foundation.audit.note_start()
             notify({"READY": "1", "STATUS": f"serves {node.settings.issuer}"})
 
+        def stopping() -> None:
+            node.foundation.stopping.set()
+            notify({"STOPPING": "1"})
+
         try:
             await serve_listeners(
                 node.listeners(),
@@ -124,11 +135,9 @@ async def _serve_node(
                 population=node.population,
                 hand_over=follow_files,
                 started=started,
-                stopping=node.foundation.stopping.set,
+                stopping=stopping,
             )
         finally:
-            if shutdown.is_set():  # else a worker dies alone, and the service goes on
-                notify({"STOPPING": "1"})
             for task in following:
                 task.cancel()
             await asyncio.gather(*following, return_exceptions=True)

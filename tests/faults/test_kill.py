@@ -64,7 +64,10 @@ async def _kill_in_rounds(site: Site, zygote: Zygote, randomness: random.Random,
                     asyncio.create_task(work(users, random.Random(randomness.random()), end)) for _ in range(WORKERS)
                 ]
                 tasks.append(asyncio.create_task(rotate_keys(site, ledger, end)))
-                await asyncio.sleep(randomness.uniform(0.05, 0.6))
+                async with asyncio.timeout(30):
+                    while not ledger.facts() - len(ledger.kids):  # noqa: ASYNC110 # so that there is one to forget
+                        await asyncio.sleep(0.01)
+                await asyncio.sleep(randomness.uniform(0, 0.5))
                 os.kill(victim.pid, signal.SIGKILL)
                 end.set()
                 await asyncio.gather(*tasks)

@@ -102,9 +102,19 @@ async def connect_each_time(
 
 
 async def keep_connections(site: Site, url: str, ledger: Ledger, randomness: random.Random, end: asyncio.Event) -> None:
-    """A client that keeps its connections, and uses them: one that nobody uses may end at any moment in HTTP/1.1."""
+    """A client and a resource server that keep their connections, and use them within the time to drain.
+
+    One that nobody uses for so long may end just when somebody does: HTTP/1.1 cannot rule that out.
+    """
+
+    async def fetch_and_ask(users: Users) -> None:
+        token = await users.fetch()
+        if not await users.is_active(token):
+            ledger.faults.append("a new token is not active")
+        await randomness.choice(WORK)(users)
+
     async with Users(site, url, ledger) as users:
-        await work(users, randomness, end)
+        await work(users, randomness, end, work=(fetch_and_ask,))
 
 
 async def speak_http_2(site: Site, url: str, ledger: Ledger, end: asyncio.Event) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from mtls_as.server.clients import ClientSource, parse_client
+from mtls_as.server.events import ReloadOutcome
 from mtls_as.server.signing_keys import generate_signing_key
 from mtls_as.server.spiffe_federation import Federation
-from mtls_as.storage import EncryptionKey, EncryptionKeyError, open_storage
-from mtls_as.wiring import Node, open_node, read_settings
+from mtls_as.storage import DatabaseUnavailable, EncryptionKey, EncryptionKeyError, open_storage
+from mtls_as.wiring import Node, Reloader, open_node, read_settings
 from tests.authority import Authority
 from tests.running import Deployment
 
@@ -94,6 +95,30 @@ async def test_following_goes_on_after_an_unforeseen_error(
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
+
+
+async def test_a_silent_storage_keeps_nobody_from_a_reload(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new certificate of the server, or a longer `tolerated_outage`; only new clients need the storage."""
+    deployment.client("c1", tls_client_auth_san_dns="c1.example")
+    deployment.configure()
+    settings, looked = read_settings(deployment.path)
+    async with open_node(settings, emit=lambda _event: None) as node:
+
+        async def fail(_client_id: str) -> None:
+            raise DatabaseUnavailable("it is away")
+
+        monkeypatch.setattr(node.storage.clients, "find", fail)
+        reloader = Reloader(node, looked=looked, asked=asyncio.Event(), note=lambda _event: None)
+        deployment.storage_options = "tolerated_outage = 7"
+        deployment.configure()
+        assert (await reloader.reload("test")).outcome is ReloadOutcome.SUCCEEDED
+        assert node.foundation.contact.tolerated_outage == 7
+        deployment.client("c2", tls_client_auth_san_dns="c2.example")
+        deployment.configure()
+        failed = await reloader.reload("test")
+        assert (failed.outcome, failed.detail) == (ReloadOutcome.FAILED, "it is away")
 
 
 async def test_bundles_are_followed_after_an_unforeseen_error(
