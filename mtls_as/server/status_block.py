@@ -7,7 +7,7 @@ as it takes to know which tokens a revocation ends, and no more.
 import hashlib
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
@@ -126,8 +126,8 @@ class StatusBlockStore(Protocol):
         """
         ...
 
-    async def blocks(self, numbers: range) -> tuple[StatusBlock, ...]:
-        """Those of these numbers that are there."""
+    async def blocks(self, numbers: range, *, without_records: Collection[int] = ()) -> tuple[StatusBlock, ...]:
+        """Those of these numbers that are there; some of them as if no token were recorded."""
         ...
 
     async def numbers(self) -> tuple[int, ...]:

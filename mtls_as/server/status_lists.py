@@ -8,7 +8,7 @@ tokens.
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -40,6 +40,8 @@ PUBLISH_SECONDS: Final = 1.0
 SETTLE_SECONDS: Final = 5.0
 """What the processes have, after a revocation of many tokens, to write down theirs: each looks every second."""
 _MAX_MADE: Final = 1_000
+_MAX_JUDGED: Final = 10_000
+_BLOCK_OCTETS: Final = BLOCK_SIZE // 8
 
 
 class _Made(NamedTuple):
@@ -61,6 +63,7 @@ class StatusLists:
     clock: Clock
     monotonic: Callable[[], float] = time.monotonic
     _made: OrderedDict[int, _Made] = field(default_factory=OrderedDict, init=False)
+    _judged: "OrderedDict[int, _Judged]" = field(default_factory=OrderedDict, init=False)
     _making: dict[int, asyncio.Task[str | None]] = field(default_factory=dict, init=False)
 
     def uri(self, number: int) -> str:
@@ -102,64 +105,113 @@ class StatusLists:
     async def _make(self, number: int) -> str | None:
         started, at = self.monotonic(), self.clock()
         await self.revocations.refresh()
-        first = number * BLOCKS_IN_LIST
-        blocks = await self.store.blocks(range(first, first + BLOCKS_IN_LIST))
+        changes, many = self.revocations.broad_changes, _Many.of(self.revocations.of_many_tokens())
+        numbers = range(number * BLOCKS_IN_LIST, (number + 1) * BLOCKS_IN_LIST)
+        # What is closed and was judged by the same revocations is not looked at again.
+        known = {each: self._judged[each].octets for each in numbers if self._is_judged(each, changes)}
+        blocks = await self.store.blocks(numbers, without_records=frozenset(known))
         if not blocks:
             return None
-        revoked = set(_named(self.revocations.of_one_token(), number))
-        many = self.revocations.of_many_tokens()
-        if many:
-            revoked |= await asyncio.to_thread(_ended_by, many, blocks)
-        claims = status_list_claims(
-            issuer=self.issuer,
-            uri=self.uri(number),
-            issued_at=int(at),
-            expires_at=int(at) + 2 * self.ttl,
-            ttl=self.ttl,
-            statuses=StatusList.of_bits(LIST_SIZE, revoked),
-        )
-        key = self.signer.key(self.algorithm, at)
-        token = await self.signer.sign(claims, type=STATUS_LIST_TYPE, key=key, max_length=MAX_LIST_TOKEN_LENGTH)
+        octets = bytearray(LIST_SIZE // 8)
+        for block in blocks:
+            ended = known.get(block.number)
+            if ended is None:
+                ended = await asyncio.to_thread(many.judge, block)
+                if not block.unexplained:
+                    self._remember(block.number, _Judged(changes, ended))
+            first = block.number % BLOCKS_IN_LIST * _BLOCK_OCTETS
+            octets[first : first + _BLOCK_OCTETS] = ended
+        for place in _named(self.revocations.of_one_token(), number):
+            octets[place >> 3] |= 1 << (place & 7)
+        token = await self._sign(number, StatusList(1, bytes(octets)), at=at)
         self._made[number] = _Made(started, token)
         self._made.move_to_end(number)
         if len(self._made) > _MAX_MADE:
             self._made.popitem(last=False)
         return token
 
+    async def _sign(self, number: int, statuses: StatusList, *, at: float) -> str:
+        claims = status_list_claims(
+            issuer=self.issuer,
+            uri=self.uri(number),
+            issued_at=int(at),
+            expires_at=int(at) + 2 * self.ttl,
+            ttl=self.ttl,
+            statuses=statuses,
+        )
+        key = self.signer.key(self.algorithm, at)
+        return await self.signer.sign(claims, type=STATUS_LIST_TYPE, key=key, max_length=MAX_LIST_TOKEN_LENGTH)
+
+    def _is_judged(self, block: int, changes: int) -> bool:
+        judged = self._judged.get(block)
+        return judged is not None and judged.changes == changes
+
+    def _remember(self, block: int, judged: "_Judged") -> None:
+        self._judged[block] = judged
+        self._judged.move_to_end(block)
+        if len(self._judged) > _MAX_JUDGED:
+            self._judged.popitem(last=False)
+
 
 def _named(revocations: Iterable[Revocation], number: int) -> Iterator[int]:
-    """The indices in a list of tokens that were revoked by their `jti`, which says them."""
+    """The places in a list of tokens that were revoked by their `jti`, which says them."""
     for revocation in revocations:
         index = StatusIndex.of_token_id(revocation.value)
         if index is not None and index.list_number == number:
             yield index.place
 
 
-def _ended_by(revocations: Iterable[tuple[Revocation, float]], blocks: Iterable[StatusBlock]) -> set[int]:
-    """The indices of the tokens that revocations end, each of which was heard of so many seconds ago."""
-    clients, certificates = dict[bytes, float](), dict[bytes, float]()
-    everything = unexplained = float("-inf")
-    for revocation, age in revocations:
-        before = revocation.issued_before
-        match revocation.kind:
-            case RevocationKind.CLIENT:
-                clients[short_name(revocation.value)] = before
-            case RevocationKind.CERTIFICATE:
-                certificates[short_name(revocation.value)] = before
-            case _:
-                everything = max(everything, before)
-        if age >= SETTLE_SECONDS:
-            unexplained = max(unexplained, before)
-    indices = set[int]()
-    for block in blocks:
-        base = block.number % BLOCKS_IN_LIST * BLOCK_SIZE
-        for offset, (client, certificate, issued_at) in enumerate(unpack(block.records)):
-            ended = max(everything, clients.get(client, everything), certificates.get(certificate, everything))
-            if issued_at < ended:
-                indices.add(base + offset)
-        if block.leased_at < unexplained:
-            indices.update(base + offset for offset in block.unexplained)
-    return indices
+class _Judged(NamedTuple):
+    """What the revocations of many tokens have ended in a closed block, as of so many of them."""
+
+    changes: int
+    octets: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Many:
+    """The revocations of many tokens, by the short names that records have: the tokens issued before a time."""
+
+    clients: Mapping[bytes, float]
+    certificates: Mapping[bytes, float]
+    everything: float
+    unexplained: float
+    """The latest time of those that were heard of long enough ago for every process to have explained itself."""
+
+    @classmethod
+    def of(cls, revocations: Iterable[tuple[Revocation, float]]) -> "_Many":
+        """Of revocations, and how many seconds ago each was heard of."""
+        clients, certificates = dict[bytes, float](), dict[bytes, float]()
+        everything = unexplained = float("-inf")
+        for revocation, age in revocations:
+            before = revocation.issued_before
+            match revocation.kind:
+                case RevocationKind.CLIENT:
+                    clients[short_name(revocation.value)] = before
+                case RevocationKind.CERTIFICATE:
+                    certificates[short_name(revocation.value)] = before
+                case _:
+                    everything = max(everything, before)
+            if age >= SETTLE_SECONDS:
+                unexplained = max(unexplained, before)
+        return cls(clients=clients, certificates=certificates, everything=everything, unexplained=unexplained)
+
+    def judge(self, block: StatusBlock) -> bytes:
+        """A bit for each place of a block: whether its token has been ended."""
+        octets = bytearray(_BLOCK_OCTETS)
+        never = float("-inf")
+        if self.clients or self.certificates or self.everything > never:
+            for offset, (client, certificate, issued_at) in enumerate(unpack(block.records)):
+                if (
+                    issued_at < self.everything
+                    or issued_at < self.clients.get(client, never)
+                    or issued_at < self.certificates.get(certificate, never)
+                ):
+                    octets[offset >> 3] |= 1 << (offset & 7)
+        if block.leased_at < self.unexplained:
+            for offset in block.unexplained:
+                octets[offset >> 3] |= 1 << (offset & 7)
+        return bytes(octets)
 
 
 def _unavailable(error: StorageUnavailable) -> OAuthError:

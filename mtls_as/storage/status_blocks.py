@@ -1,6 +1,7 @@
 """Blocks of indices into status lists, and which tokens have them. Nothing here moves the revision."""
 
 from collections import defaultdict
+from collections.abc import Collection
 from typing import Final
 
 from sqlalchemy import delete, func, insert, select, update
@@ -54,10 +55,10 @@ class StatusBlockRepository:
                 row = {"block": block, "first": first, "records": records}
                 await connection.execute(insert(status_records).values(row))
 
-    async def blocks(self, numbers: range) -> tuple[StatusBlock, ...]:
-        """Those that are there, with what is known of their tokens."""
+    async def blocks(self, numbers: range, *, without_records: Collection[int] = ()) -> tuple[StatusBlock, ...]:
+        """Those that are there, with what is known of their tokens, unless that is not wanted."""
         chosen = status_blocks.c.number.between(numbers.start, numbers.stop - 1)
-        parts = select(status_records).where(status_records.c.block.between(numbers.start, numbers.stop - 1))
+        parts = select(status_records).where(status_records.c.block.in_(set(numbers).difference(without_records)))
         async with self._transactions.read() as connection:
             found = (
                 await connection.execute(select(status_blocks).where(chosen).order_by(status_blocks.c.number))

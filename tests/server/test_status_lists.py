@@ -1,7 +1,7 @@
 """Places in status lists and the lists made of them: nothing that was revoked is ever called valid."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import pytest
 
@@ -39,6 +39,7 @@ class BlockStore:
         self.known: dict[int, dict[int, bytes]] = {}
         self.used: dict[int, int] = {}
         self.writes = 0
+        self.read = set[int]()
         self.is_available = True
 
     async def lease(self, *, at: float) -> int:
@@ -56,14 +57,15 @@ class BlockStore:
         if used is not None:
             self.used[block] = used
 
-    async def blocks(self, numbers: range) -> tuple[StatusBlock, ...]:
+    async def blocks(self, numbers: range, *, without_records: Collection[int] = ()) -> tuple[StatusBlock, ...]:
         self._require()
+        self.read = set(numbers).difference(without_records)
         return tuple(
             StatusBlock(
                 number=number,
                 leased_at=self.leased[number],
                 used=self.used.get(number),
-                records=b"".join(part for _, part in sorted(self.known.get(number, {}).items())),
+                records=b"".join(part for _, part in sorted(self.known.get(number, {}).items()) if number in self.read),
             )
             for number in numbers
             if number < len(self.leased)
@@ -335,3 +337,21 @@ async def test_a_list_is_made_once_for_all_who_ask(node: Node) -> None:
     node.wait(PUBLISH_SECONDS)
     assert await node.lists.token(0) != first
     assert await node.lists.uris() == ("https://as.example/status/0",)
+
+
+async def test_closed_blocks_are_judged_once_for_each_set_of_revocations(node: Node) -> None:
+    """What they said stays true until there is a new one; those that are open are looked at each time."""
+    mine = await node.issue()
+    await node.revocations.revoke(Revocation.of_client("c1", before=node.site.now + 1))
+    node.wait(2)
+    await node.indices.upkeep()
+    assert mine.place in await node.invalid()
+    later = await node.issue("c2", OTHER_X5T)
+    assert 0 in node.site.blocks.read
+    assert await node.invalid() == {mine.place}
+    assert node.site.blocks.read.isdisjoint({0})
+    assert 1 in node.site.blocks.read
+    await node.revocations.revoke(Revocation.of_everything(before=node.site.now + 1))
+    await node.indices.flush()
+    assert {mine.place, later.place} <= await node.invalid()
+    assert 0 in node.site.blocks.read

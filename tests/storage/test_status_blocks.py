@@ -58,6 +58,10 @@ async def test_only_the_blocks_of_a_list_are_read(storage: Storage) -> None:
         await storage.status_blocks.lease(at=LEASED)
     assert [block.number for block in await storage.status_blocks.blocks(range(16, 32))] == [16, 17, 18, 19]
     assert await storage.status_blocks.blocks(range(32, 48)) == ()
+    await storage.status_blocks.record(16, first=0, records=records("a"), ends_at=1_301, used=1)
+    for without, expected in (((), 1), ((16, 17), 0)):
+        first, *_ = await storage.status_blocks.blocks(range(16, 32), without_records=without)
+        assert (first.number, first.used, first.recorded) == (16, 1, expected)
 
 
 async def test_blocks_are_forgotten_after_their_last_token(storage: Storage) -> None:
