@@ -5,7 +5,7 @@ shows a certificate in two places is refused: one of them may be somebody else's
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any, Final, Protocol
 
@@ -126,6 +126,8 @@ class ForwardedCertificate:
     handshake: CertificateSource | None = None
     header: str | None = None
     chain_header: str | None = None
+    ignore_other_headers: bool = False
+    """Lets requests in that carry the header of another proxy, too; it is not read then either."""
     _proxy: TrustedProxy = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -151,7 +153,7 @@ class ForwardedCertificate:
             description = "The header with the client's certificate is malformed."
             raise CertificateRefused(400, description, str(error)) from None
         others = _CERTIFICATE_HEADERS - self.headers
-        if any(name in others for name, _ in headers):
+        if not self.ignore_other_headers and any(name in others for name, _ in headers):
             raise _two_places("a header of another proxy came along")
         if not chain:
             return None
@@ -165,7 +167,7 @@ class ForwardedCertificate:
             if _has_own_certificate(request.connection):
                 raise _two_places("the connection has a certificate of its own, by which no proxy is proven")
             return ()
-        certificate = self.handshake(replace(request, headers=()))
+        certificate = self.handshake(request._replace(headers=()))
         try:
             return (certificate_der(certificate),) if certificate else ()
         except PEMError as error:
@@ -192,7 +194,11 @@ def direct_certificate(
     """
     if not request.secure:
         raise InvalidToken(TokenRefusal.NOT_OVER_TLS, "the request did not come over TLS")
-    if certificate and not ignore and any(name.lower() in _CERTIFICATE_HEADERS for name, _ in request.headers):
+    if (
+        certificate
+        and not ignore
+        and not _CERTIFICATE_HEADERS.isdisjoint([name.lower() for name, _ in request.headers])
+    ):
         raise _two_places("the connection has a certificate, and so has a header")
     return certificate
 

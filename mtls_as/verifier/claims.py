@@ -1,6 +1,6 @@
 """What a token says beyond its scope: who acts for its subject, and what exactly was authorized."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from mtls_as.rfc.rfc8693_token_exchange import ActorError, Chain, Party, parse_chain
 from mtls_as.rfc.rfc9068_at_jwt import AccessTokenClaims
@@ -57,7 +57,7 @@ def require_detail(claims: AccessTokenClaims, kind: str) -> Details:
 
 
 def check_requirements(
-    claims: AccessTokenClaims, *, authorization_details: Iterable[str], actors: Collection[str] | None
+    claims: AccessTokenClaims, *, authorization_details: Collection[str], actors: Collection[str] | None
 ) -> None:
     """Hold a token to what a resource asks for beside scopes; claims that cannot be read are refused in any case.
 
@@ -65,10 +65,13 @@ def check_requirements(
     others, by `sub` among the names of the token's issuer: the one who acts now must be one of them. None asks nothing;
     nobody at all means that the subject itself must act. Raises `InsufficientAuthorization`, `InvalidToken`.
     """
-    present = types_of(details_of(claims))
-    for kind in authorization_details:
-        if kind not in present:
-            require_detail(claims, kind)
+    if authorization_details or "authorization_details" in claims.other:
+        present = types_of(details_of(claims))
+        for kind in authorization_details:
+            if kind not in present:
+                require_detail(claims, kind)
+    if actors is None and "act" not in claims.other:
+        return
     chain = actors_of(claims)
     if actors is None:
         return

@@ -7,7 +7,6 @@ an answer.
 import json
 import logging
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, Protocol
 
@@ -43,14 +42,6 @@ class TokenVerifier(Protocol):
         dpop: DPoPRequest | None = None,
         scopes: Iterable[str] = (),
     ) -> VerifiedToken: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Presented:
-    """How the request brought its token; what is wrong is told by the same scheme."""
-
-    scheme: str = BEARER
-    token: str | None = None
 
 
 class ResourceGuard:
@@ -122,16 +113,14 @@ class ResourceGuard:
         token itself, its binding and its scope; (4) its authorization details and actors. Raises nothing that an
         application would have to foresee.
         """
-        presented, needed = _Presented(), (*self._scopes, *scopes)
+        scheme, needed = BEARER, (*self._scopes, *scopes)
         try:
-            presented = self._presented(request)  # (1)
-            if presented.token is None:
+            scheme, token = self._presented(request)  # (1)
+            if token is None:
                 return self._refusal(HTTPStatus.UNAUTHORIZED, scope=needed)
             certificate = self._certificates(request)  # (2)
-            proof = self._dpop_request(request) if presented.scheme == DPOP else None
-            verified = await self._verifier.verify(  # (3)
-                presented.token, certificate=certificate, dpop=proof, scopes=needed
-            )
+            proof = self._dpop_request(request) if scheme == DPOP else None
+            verified = await self._verifier.verify(token, certificate=certificate, dpop=proof, scopes=needed)  # (3)
             check_requirements(  # (4)
                 verified.claims, authorization_details=self._authorization_details, actors=self._actors
             )
@@ -145,7 +134,7 @@ class ResourceGuard:
             InvalidToken,
             VerificationUnavailable,
         ) as error:
-            return self._refused(error, presented.scheme)
+            return self._refused(error, scheme)
         return verified
 
     def insufficient(self, token: VerifiedToken, scopes: Iterable[str]) -> Refusal | None:
@@ -155,14 +144,14 @@ class ResourceGuard:
             return None
         return self._refused(InsufficientScope(needed), BEARER if token.dpop_thumbprint is None else DPOP)
 
-    def _presented(self, request: ResourceRequest) -> _Presented:
-        """The scheme and the token of a request. Raises `MalformedBearerRequest`."""
+    def _presented(self, request: ResourceRequest) -> tuple[str, str | None]:
+        """The scheme and the token of a request, or no token. Raises `MalformedBearerRequest`."""
         authorization = request.header_values(b"authorization")
         for scheme in (BEARER,) if self._dpop_url is None else (BEARER, DPOP):
             token = bearer_token(authorization, request.query, scheme=scheme)
             if token is not None:
-                return _Presented(scheme=scheme, token=token)
-        return _Presented()
+                return scheme, token
+        return BEARER, None
 
     def _dpop_request(self, request: ResourceRequest) -> DPoPRequest:
         """What the proof must be for: the path as it was sent, below our own URL. Raises `InvalidDPoPProof`."""

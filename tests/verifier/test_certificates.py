@@ -160,6 +160,14 @@ def test_forwarded_and_refused(case: tuple[list[tuple[bytes, bytes]], dict[str, 
     assert caught.value.status == 400
 
 
+def test_headers_of_other_proxies_may_be_ignored() -> None:
+    """Then the one of the proxy still counts, and counts alone."""
+    source = ForwardedCertificate(preset="nginx", unix_socket=True, ignore_other_headers=True)
+    assert source(nginx(NGINX, (b"client-cert", b"x"), peer=None)) == MINE.der
+    with pytest.raises(CertificateRefused):
+        source(nginx(NGINX, NGINX, peer=None))
+
+
 def test_joined_headers_that_look_like_a_chain() -> None:
     """Traefik writes commas between certificates, WSGI servers between headers: the first may be the client's own."""
     parts = [base64.b64encode(identity.der) for identity in (THIEF, MINE)]
