@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 EXIT_DAMAGED: Final = 1
 _COLUMNS: Final = ("sequence", "time", "kind", "client_id", "outcome", "what")
-_SUMMARY: Final = ("command", "action", "refusal", "token_id", "refused", "lost", "detail", "version", "count", "cause")
+_SUMMARY: Final = (
+    *("command", "action", "target", "refusal", "token_id", "refused", "lost"),
+    *("detail", "version", "count", "cause"),
+)
 
 
 @click.group()

@@ -80,11 +80,11 @@ class Connection:
             try:
                 found.token()
             except TokenRequestError as error:
-                if error.code != "invalid_scope" or scope == route.needs[-1]:
+                if error.code != "invalid_scope":
                     raise
             else:
-                break
-        return found
+                return found
+        raise RemoteError(f"the client {self.client_id} does not have the scope {' or '.join(route.needs)}")
 
     def _holding(self, scope: str | None) -> MutualTLSAuth:
         return MutualTLSAuth(
@@ -103,7 +103,7 @@ def connection(server: str, **options: str | Path | None) -> Connection:
 
     Options win over the file. Raises `RemoteError`, `FileError`.
     """
-    found: dict[str, Any] = {"server": server} if server.startswith("https://") else _read_profile(Path(server))
+    found: dict[str, Any] = {"server": server} if "://" in server else _read_profile(Path(server))
     found |= {name: value for name, value in options.items() if value is not None}
     missing = [option for name, option in _OPTIONS.items() if name not in found]
     if missing:

@@ -25,6 +25,7 @@ def create_app(routes: Iterable[Route], *, emit: EventSink, fast_lane: bool = Tr
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["BODY_TIMEOUT"] = BODY_TIMEOUT_SECONDS
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_map.merge_slashes = False  # a path with two slashes is another path, and nothing is sent elsewhere
     for route in routes:
         view = partial(_answer_by, route)
         rule = route.path.replace("{", "<").replace("}", ">")

@@ -76,7 +76,7 @@ def admin_api(
     )
     reload = ReloadAdministration(reload_all=foundation.reload_all.current)
     return AdminAPI(
-        guard=AdminGuard(audience=audience, tokens=tokens),
+        guard=AdminGuard(audience=audience, tokens=tokens, trust=trust),
         handlers={**_handlers(settings, foundation.storage, surroundings), **known.handlers(), **reload.handlers()},
         clock=foundation.clock,
         emit=foundation.emit,

@@ -65,12 +65,12 @@ class World:
         return bool(answer.json()["active"])
 
 
-def administered(folder: Path, authority: Authority) -> Deployment:
-    """The files of such a server."""
+def administered(folder: Path, authority: Authority, *, options: str = "") -> Deployment:
+    """The files of such a server; `options` are further lines of the trust domain."""
     deployment = Deployment(
         folder, admin=True, admin_resource=ADMINISTRATION, resource_options='introspection_clients = ["rs"]'
     )
-    deployment.trust("default", authority)
+    deployment.trust("default", authority, options=options)
     deployment.resource(ADMINISTRATION, *AdminScope, "mtls-as:admin")
     deployment.resource(OTHER, "mtls-as:admin:reload")
     scope = " ".join([*AdminScope, "mtls-as:admin"])

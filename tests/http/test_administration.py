@@ -1,8 +1,10 @@
 """The administration: who gets in, revocations, and reload, over real TLS."""
 
 import base64
+import contextlib
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,11 +12,13 @@ import pytest
 
 from mtls_as.http.admin_api.operations import ADMIN_OPERATIONS
 from mtls_as.http.operation import Operation
+from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc8705_mtls import x5t_s256
 from mtls_as.server.endpoints.admin.routes import AdminScope
 from tests.authority import Authority, dns
 from tests.dpop import DPoPKey
-from tests.http.administering import ADMINISTRATION, OTHER, World, administering
+from tests.http.administering import ADMINISTRATION, OTHER, World, administered, administering
+from tests.revocation_lists import issue_crl
 from tests.running import RESOURCE, Deployment, running
 
 CLIENTS, READ_CLIENTS = AdminScope.CLIENTS, AdminScope.READ_CLIENTS
@@ -241,3 +245,92 @@ def test_a_caller_that_gives_up_stops_no_reload(world: World, authority: Authori
 def test_a_reload_with_a_body_is_refused(shared: World, body: bytes) -> None:
     answer = shared.call("POST", "/reload", content=body)
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
+def test_an_administrator_is_one_no_longer_at_once(world: World) -> None:
+    """Its token opens nothing once it is revoked, or its client disabled or deleted."""
+    members = {
+        "client_id": "second",
+        "trust": "default",
+        "token_endpoint_auth_method": "tls_client_auth",
+        "tls_client_auth_san_dns": "operator.example",
+        "scope": AdminScope.RELOAD,
+    }
+    both = f"{AdminScope.CLIENTS} {AdminScope.RELOAD}"
+    assert world.call("POST", "/clients", both, json=members).status_code == 201
+
+    def reload(token: str) -> int:
+        return world.request("POST", "/reload", token=token, identity=world.operator).status_code
+
+    def fetch() -> str:
+        world.server.move_clock(2)
+        return str(world.server.token(world.operator, "second", resource=ADMINISTRATION).json()["access_token"])
+
+    token = fetch()
+    assert reload(token) == 200
+    world.call("POST", "/clients/second/disable", both)
+    assert reload(token) == 401
+    world.call("POST", "/clients/second/enable", both)
+    assert reload(token) == 200
+    world.call("POST", "/revocations", AdminScope.REVOCATIONS, data={"client_id": "second"})
+    assert reload(token) == 401
+    token = fetch()
+    assert reload(token) == 200
+    world.call("DELETE", "/clients/second", both)
+    assert reload(token) == 401
+
+
+def test_a_certificate_that_is_revoked_opens_nothing(authority: Authority, tmp_path: Path) -> None:
+    """At the next request, with a token from before, also over the connection that was open."""
+    (tmp_path / "ca.crl").write_bytes(issue_crl(authority))
+    deployment = administered(tmp_path, authority, options='crl = ["ca.crl"]')
+    with running(deployment) as server:
+        world = World(server, authority)
+        token = world.token(scope=AdminScope.READ_KEYS)
+        with httpx.Client(verify=server.ssl_context(world.operator), trust_env=False) as client:
+            url, headers = f"{server.admin_url}/keys", {"Authorization": f"Bearer {token}"}
+            assert client.get(url, headers=headers).status_code == 200
+            (tmp_path / "ca.crl").write_bytes(issue_crl(authority, [world.operator], number=2))
+            for _ in range(100):
+                if (answer := client.get(url, headers=headers)).status_code != 200:
+                    break
+                time.sleep(0.1)
+        assert (answer.status_code, answer.json()["error"]) == (401, "invalid_token")
+        assert server.last_event.refusal is Refusal.CERTIFICATE_REVOKED
+
+
+def test_over_http_2_it_is_the_same(shared: World) -> None:
+    """Every name of a path, body and certificate means what it means over HTTP/1.1."""
+    token = shared.token()
+    name = "https://partner.example/a//b"
+    members = {
+        "client_id": name,
+        "trust": "default",
+        "token_endpoint_auth_method": "tls_client_auth",
+        "tls_client_auth_san_dns": "partner.example",
+    }
+    path = "/clients/https%3A%2F%2Fpartner.example%2Fa%2F%2Fb"
+    with httpx.Client(verify=shared.server.ssl_context(shared.operator), http2=True, trust_env=False) as client:
+
+        def send(method: str, path: str, token: str = token, **options: Any) -> httpx.Response:
+            headers = {"Authorization": f"Bearer {token}"}
+            return client.request(method, shared.server.admin_url + path, headers=headers, **options)
+
+        answer = send("POST", "/clients", json=members)
+        assert (answer.http_version, answer.status_code) == ("HTTP/2", 201)
+        assert send("GET", path).json()["client_id"] == name
+        assert send("DELETE", path).status_code == 204
+        with contextlib.suppress(httpx.ProtocolError):  # the stream may be closed before all of it is sent
+            assert send("POST", "/clients", json={**members, "client_name": "x" * 100_000}).status_code == 413
+    with httpx.Client(verify=shared.server.ssl_context(shared.operator), http2=True, trust_env=False) as client:
+        assert send("GET", "/keys", token=shared.token("c1", resource=RESOURCE)).status_code == 401
+    with httpx.Client(verify=shared.server.ssl_context(), http2=True, trust_env=False) as client:
+        assert send("GET", "/keys").status_code == 401
+
+
+def test_what_is_no_path_of_it_is_not_found(shared: World) -> None:
+    """However it is spelt, and without a look at who asks."""
+    for path in ("/clients/a/b", "/clients/", "/clients%2Fc1", "/clients//c1", "//keys", "/Keys", "/keys/", "/keys%00"):
+        answer = shared.call("GET", path)
+        assert answer.status_code == 404, (path, answer.text)
+        assert answer.headers["Content-Type"] == "application/json"

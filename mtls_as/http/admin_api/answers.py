@@ -123,13 +123,15 @@ def _parameters(scope: Mapping[str, Any], operation: Operation) -> dict[str, str
     """The parts of the path, from its raw form: a name may hold a slash, which the sender has escaped."""
     raw: bytes = scope["raw_path"]
     parts, names = raw.split(b"/"), operation.path.split("/")
+    if len(parts) != len(names):  # the framework takes several slashes at the beginning for one
+        raise AdministrationError(Refusal.TARGET_UNKNOWN, "there is no such path")
     try:
         return {
             name[1:-1]: unquote_to_bytes(part).decode("utf-8")
             for name, part in zip(names, parts, strict=True)
             if name.startswith("{")
         }
-    except ValueError:
+    except UnicodeDecodeError:
         raise AdministrationError(Refusal.MALFORMED_REQUEST, "the path is not UTF-8") from None
 
 

@@ -6,7 +6,9 @@ judged by the server's own state rather than by what it publishes, so one that w
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
+from mtls_as.pki.path import CertificateRefused
 from mtls_as.pki.presented import PresentedCertificate
 from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc6749_framework import ErrorCode, OAuthError
@@ -17,6 +19,7 @@ from mtls_as.server.endpoints.admin.call import Administrator
 from mtls_as.server.endpoints.admin.routes import AdminScope
 from mtls_as.server.events import RequestEvent
 from mtls_as.server.issued_tokens import ActiveTokens, GenuineToken, TokenNotActive
+from mtls_as.server.ports import TrustSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,7 @@ class AdminGuard:
 
     audience: str
     tokens: ActiveTokens
+    trust: TrustSource
 
     async def admit(
         self, request: AdminCredentials, event: RequestEvent, *, needs: Collection[AdminScope]
@@ -44,7 +48,8 @@ class AdminGuard:
 
         (1) There is one token, in the Authorization header, as a bearer token is sent; (2) it is active: of this
         server, not expired, not revoked, of a client that is enabled; (3) it is for this resource; (4) it is bound to a
-        certificate, which is that of this connection (RFC 8705 §3); (5) it has one of the scopes, to the letter.
+        certificate, which is that of this connection (RFC 8705 §3), and whose trust domain still vouches for it: a
+        certificate that was revoked since opens nothing; (5) it has one of the scopes, to the letter.
 
         Raises `OAuthError`: `invalid_request`, `invalid_token`, `insufficient_scope` or `temporarily_unavailable`.
         """
@@ -55,7 +60,8 @@ class AdminGuard:
         event.client_id, event.source_token_id = token.client_id, token.token_id
         if self.audience not in token.audience:  # (3)
             raise _invalid_token(Refusal.TOKEN_NOT_FOR_CALLER, "the token is not for the administration")
-        _require_possession(token, request.certificate)  # (4)
+        certificate = _require_possession(token, request.certificate)  # (4)
+        await self._require_trust(token, certificate, at=request.at)
         scopes = frozenset(str(token.claims.get("scope", "")).split(" "))
         if scopes.isdisjoint(needs):  # (5)
             detail = f"the token has none of the scopes {' '.join(sorted(needs))}"
@@ -66,6 +72,17 @@ class AdminGuard:
         try:
             return await self.tokens.find(text, at=at)
         except TokenNotActive as error:
+            raise _invalid_token(error.refusal, error.detail) from None
+
+    async def _require_trust(self, token: GenuineToken, certificate: PresentedCertificate, *, at: float) -> None:
+        """Of clients whose certificates chain to nothing, the token says all there is to say."""
+        client = await self.tokens.clients.find(token.client_id)
+        if client is None or client.trust is None:
+            return
+        try:
+            moment = datetime.fromtimestamp(at, UTC)
+            await self.trust.current().verify_online(certificate, domain=client.trust, at=moment)
+        except CertificateRefused as error:
             raise _invalid_token(error.refusal, error.detail) from None
 
 
@@ -79,7 +96,7 @@ def _token(request: AdminCredentials) -> str:
     return text
 
 
-def _require_possession(token: GenuineToken, certificate: PresentedCertificate | None) -> None:
+def _require_possession(token: GenuineToken, certificate: PresentedCertificate | None) -> PresentedCertificate:
     try:
         binding = parse_confirmation(token.claims.get("cnf"))
     except ConfirmationError as error:
@@ -90,6 +107,7 @@ def _require_possession(token: GenuineToken, certificate: PresentedCertificate |
         raise _invalid_token(Refusal.NO_CERTIFICATE, "the connection carries no client certificate")
     if not thumbprints_equal(binding.thumbprint, x5t_s256(certificate.leaf.der)):
         raise _invalid_token(Refusal.SUBJECT_MISMATCH, "the token is bound to another certificate")
+    return certificate
 
 
 def _invalid_token(refusal: Refusal, detail: str) -> OAuthError:
