@@ -50,8 +50,6 @@ def main() -> int:
     options.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.serve:
-        if os.environ.get("UV"):
-            sys.path.insert(0,"/tmp/speed/uv"); import uvloop; uvloop.install()
         asyncio.run(_serve(given.serve))
         return 0
     found = count(given.requests, keep=given.keep)
@@ -162,9 +160,10 @@ def _server(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
 def _configure(folder: Path) -> None:
     """The configuration of this project, for any free port, with one resource server that may introspect."""
     text = (ROOT / "config.toml").read_text()
-    text = text.replace('bind = "127.0.0.1:8443"', 'bind = "127.0.0.1:0"\nurl = "https://localhost:8443"', 1)
-    text = text.replace('url = "https://localhost:8443"\n', "", 1) if text.count("\nurl = ") > 1 else text
+    text = text.replace('bind = "127.0.0.1:8443"', 'bind = "127.0.0.1:0"')
     text = text.replace("introspection_clients = []", 'introspection_clients = ["reports"]')
+    # Records are written once a second, however many requests that is: no part of one request.
+    text = re.sub(r"(\[audit\]\n(?:#.*\n)*enabled = )true", r"\1false", text)
     (folder / "config.toml").write_text(text + _ADMIN)
     program = Path(sys.executable).parent / "mtls-as"
     subprocess.run([program, "init", "--development"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
@@ -181,30 +180,26 @@ def _wait_for_port(process: subprocess.Popen[bytes], folder: Path) -> int:
 
 async def _serve(folder: Path) -> None:
     """Serve without following files, storage and keys: what happens once a second is no part of a request."""
-    if os.environ.get("UV"): 
-        pass
     from mtls_as.config import load_settings
     from mtls_as.observability.event_log import EventLog
+    from mtls_as.observability.event_outputs import FileOutput
     from mtls_as.tls import bind_listeners, serve_listeners, settle_memory, shutdown_on_signals
     from mtls_as.wiring.node import open_node
 
     settings = load_settings(folder / "config.toml")
-    with Path(os.devnull).open("w") as nowhere:
-        log = EventLog(nowhere, clock=time.time)
-        with log.writing():
-            async with open_node(settings, emit=log) as node:
-                listeners = node.listeners()
-                sockets = bind_listeners(listeners)
+    log = EventLog(FileOutput(folder / "events"), clock=time.time)
+    with log.writing():
+        async with open_node(settings, emit=log) as node:
+            listeners = node.listeners()
+            sockets = bind_listeners(listeners)
 
-                def started() -> None:
-                    settle_memory()
-                    part = folder / "port.part"
-                    part.write_text(str(sockets[0].getsockname()[1]))
-                    part.rename(folder / "port")
+            def started() -> None:
+                settle_memory()
+                part = folder / "port.part"
+                part.write_text(str(sockets[0].getsockname()[1]))
+                part.rename(folder / "port")
 
-                await serve_listeners(
-                    listeners, sockets, node.credentials, shutdown=shutdown_on_signals(), started=started
-                )
+            await serve_listeners(listeners, sockets, node.credentials, shutdown=shutdown_on_signals(), started=started)
 
 
 # callgrind
@@ -212,7 +207,9 @@ async def _serve(folder: Path) -> None:
 
 def _control(process: subprocess.Popen[bytes], command: str) -> None:
     program = "callgrind_control"
-    subprocess.run([program, command, str(process.pid)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        [program, command, str(process.pid)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
 
 
 def _total(folder: Path, title: str) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
 # JSON is never to be taken for anything else.
 _ALWAYS = {"X-Content-Type-Options": "nosniff"}
 
@@ -26,7 +27,7 @@ def json_answer(
     content_type: str = "application/json",
 ) -> Answer:
     """An answer with a JSON body; every caller decides on caching in `headers`."""
-    body = json.dumps(document, separators=(",", ":")).encode("ascii")
+    body = _to_json(document).encode("ascii")
     length = {"Content-Type": content_type, "Content-Length": str(len(body))}
     return Answer(status=status, headers={**length, **_ALWAYS, **headers}, body=body)
 

@@ -128,13 +128,7 @@ class TrustDomains:
         decide next, by its subject (RFC 8705 §2.1).
         """
         found, verdict = self._verify_path(presented, domain=domain, at=at)
-        return TrustedCertificate(
-            presented=presented,
-            domain=domain,
-            path=verdict.path,
-            valid_until=verdict.valid_until,
-            revocation=found.revocation.check(verdict.issued, at=at) if found.revocation else (),
-        )
+        return _trusted(presented, domain, found, verdict, at=at)
 
     async def verify_online(self, presented: PresentedCertificate, *, domain: str, at: datetime) -> TrustedCertificate:
         """`verify`, which judges from memory; where that lacks an answer, after one bounded wait for it.
@@ -144,7 +138,7 @@ class TrustDomains:
         found, verdict = self._verify_path(presented, domain=domain, at=at)
         if found.revocation is not None:
             await self._bring_revocation(found.revocation, verdict, at=at)
-        return self.verify(presented, domain=domain, at=at)
+        return _trusted(presented, domain, found, verdict, at=at)
 
     @property
     def verdict_lookups(self) -> tuple[int, int]:
@@ -166,6 +160,19 @@ class TrustDomains:
 
     async def _bring_revocation(self, revocation: DomainRevocation, verdict: Verdict, *, at: datetime) -> None:
         await revocation.bring(verdict.issued, at=at)
+
+
+def _trusted(
+    presented: PresentedCertificate, domain: str, found: _Domain, verdict: Verdict, *, at: datetime
+) -> TrustedCertificate:
+    """The certificate of a path that is valid, unless one on it is revoked. Raises `CertificateRefused`."""
+    return TrustedCertificate(
+        presented=presented,
+        domain=domain,
+        path=verdict.path,
+        valid_until=verdict.valid_until,
+        revocation=found.revocation.check(verdict.issued, at=at) if found.revocation else (),
+    )
 
 
 def _policy(domain: TrustDomainSettings) -> PathPolicy:

@@ -127,8 +127,7 @@ def parse_form(body: bytes) -> Form:
     seen: set[str] = set()
     values: dict[str, tuple[str, ...]] = {}
     for pair in pairs:
-        raw_name, _, raw_value = pair.partition(b"=")
-        name, value = _decode(raw_name), _decode(raw_value)
+        name, _, value = _decode(pair).partition("=") if _is_literal(pair) else _decode_apart(pair)
         if name in seen and name not in _REPEATABLE:
             raise _invalid_request(Refusal.REPEATED_PARAMETER, f"{name} is repeated")
         seen.add(name)
@@ -150,9 +149,19 @@ def format_scope(tokens: Iterable[str]) -> str:
     return " ".join(tokens)
 
 
-def _decode(raw: bytes) -> str:
+def _is_literal(pair: bytes) -> bool:
+    """Whether every octet of a name and its value stands for itself."""
+    return b"%" not in pair and b"+" not in pair
+
+
+def _decode_apart(pair: bytes) -> tuple[str, str, str]:
+    name, equals, value = pair.replace(b"+", b" ").partition(b"=")
+    return _decode(unquote_to_bytes(name)), equals.decode("ascii"), _decode(unquote_to_bytes(value))
+
+
+def _decode(octets: bytes) -> str:
     try:
-        text = unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8")
+        text = octets.decode("utf-8")
     except UnicodeDecodeError:
         raise _invalid_request(Refusal.MALFORMED_REQUEST, "the form is not UTF-8") from None
     if "\0" in text:

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from jwt.algorithms import Algorithm, ECAlgorithm, OKPAlgorithm, RSAPSSAlgorithm
 
 from mtls_as.rfc.rfc4648_base64url import Base64URLError, decode_base64url, encode_base64url
@@ -52,10 +52,14 @@ _SEGMENTS: Final = 3
 
 
 class _ES256Algorithm(ECAlgorithm):
-    """PyJWT's, but that a check makes nothing anew which is the same for all tokens."""
+    """PyJWT's, but that nothing is made anew which is the same for all tokens."""
 
     def __init__(self) -> None:
         super().__init__(ECAlgorithm.SHA256)
+
+    def sign(self, msg: bytes, key: Any) -> bytes:  # noqa: ANN401 # PyJWT's own signature; `fits` was asked
+        r, s = decode_dss_signature(key.sign(msg, _ECDSA_SHA256))
+        return r.to_bytes(_P256_BYTES) + s.to_bytes(_P256_BYTES)
 
     def verify(self, msg: bytes, key: Any, sig: bytes) -> bool:  # noqa: ANN401 # PyJWT's own signature; `fits` was asked
         if len(sig) != 2 * _P256_BYTES:  # RFC 7518 §3.4
@@ -388,8 +392,10 @@ def fits(algorithm: str, key: PublicKey) -> bool:
 
 
 def _segment(value: Mapping[str, object]) -> str:
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return encode_base64url(text.encode("utf-8"))
+    return encode_base64url(_to_json(value).encode("utf-8"))
+
+
+_to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
 def _quote(text: str) -> str:

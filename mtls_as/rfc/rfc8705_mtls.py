@@ -133,6 +133,14 @@ def x5t_s256(der: bytes) -> str:
     return encode_base64url(hashlib.sha256(der).digest())
 
 
+def certificate_thumbprint(certificate: Certificate) -> str:
+    """`x5t_s256` of a certificate that has been parsed, and so been hashed already."""
+    return _encode_digest(certificate.sha256)
+
+
+_encode_digest = lru_cache(maxsize=4096)(encode_base64url)  # certificates come back
+
+
 def confirmation(thumbprint: str) -> dict[str, str]:
     """The `cnf` value that binds a token to the certificate with this thumbprint (RFC 8705 §3.1)."""
     return {_CONFIRMATION_MEMBER: thumbprint}

@@ -11,7 +11,7 @@ from typing import Final
 MAX_ID_BYTES: Final = 2048
 MAX_TRUST_DOMAIN_BYTES: Final = 255
 
-_SCHEME: Final = "spiffe://"
+SCHEME: Final = "spiffe://"
 _WILDCARD: Final = "/*"
 _TRUST_DOMAIN: Final = re.compile(r"[a-z0-9._-]+")
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9._-]+")
@@ -30,7 +30,7 @@ class SpiffeID:
     path: str
 
     def __str__(self) -> str:
-        return f"{_SCHEME}{self.trust_domain}{self.path}"
+        return f"{SCHEME}{self.trust_domain}{self.path}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class SpiffeIDPattern:
         return spiffe_id.path == self.path
 
     def __str__(self) -> str:
-        return f"{_SCHEME}{self.trust_domain}{self.path}{_WILDCARD if self.is_prefix else ''}"
+        return f"{SCHEME}{self.trust_domain}{self.path}{_WILDCARD if self.is_prefix else ''}"
 
 
 def parse_spiffe_id(text: str) -> SpiffeID:
@@ -62,9 +62,9 @@ def parse_spiffe_id(text: str) -> SpiffeID:
     """
     if len(text) > MAX_ID_BYTES:
         raise SpiffeIDError(f"it has more than {MAX_ID_BYTES} bytes")
-    if not text.startswith(_SCHEME):
-        raise SpiffeIDError(f"it does not begin with {_SCHEME}; {_RIGHT_FORM}")
-    trust_domain, slash, path = text.removeprefix(_SCHEME).partition("/")
+    if not text.startswith(SCHEME):
+        raise SpiffeIDError(f"it does not begin with {SCHEME}; {_RIGHT_FORM}")
+    trust_domain, slash, path = text.removeprefix(SCHEME).partition("/")
     problem = trust_domain_problem(trust_domain) or (_path_problem(path) if slash else None)
     if problem:
         raise SpiffeIDError(f"{problem}; {_RIGHT_FORM}")

@@ -11,7 +11,7 @@ from mtls_as.pki.presented import PresentedCertificate
 from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc6749_framework import ErrorCode, OAuthError
 from mtls_as.rfc.rfc7800_confirmation import CertificateBinding, Confirmation, DPoPBinding
-from mtls_as.rfc.rfc8705_mtls import x5t_s256
+from mtls_as.rfc.rfc8705_mtls import certificate_thumbprint
 from mtls_as.rfc.rfc9068_at_jwt import ACCESS_TOKEN_TYPE, encode_claims
 from mtls_as.server.client_authentication.authenticated import AuthenticatedClient
 from mtls_as.server.opaque_tokens import OpaqueTokens
@@ -141,7 +141,7 @@ def _confirmation(
         if authenticated.client.metadata.dpop_bound_access_tokens:
             detail = "the client's tokens are bound to DPoP keys, and there is no DPoP header"
             raise OAuthError(ErrorCode.INVALID_DPOP_PROOF, Refusal.DPOP_PROOF_MISSING, detail)
-        return None if certificate is None else CertificateBinding(x5t_s256(certificate.leaf.der))
+        return None if certificate is None else CertificateBinding(certificate_thumbprint(certificate.leaf))
     if certificate is not None:
         detail = "the certificate binds the client's tokens, and there is a DPoP proof too"
         raise OAuthError(ErrorCode.INVALID_REQUEST, Refusal.DPOP_NOT_REGISTERED, detail)

@@ -7,6 +7,7 @@ assertion leaves, where a grant has one.
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Final
 
 from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc6749_framework import ErrorCode, Form, OAuthError, parse_scope
@@ -22,6 +23,11 @@ from mtls_as.rfc.rfc9396_rar import (
 from mtls_as.server.authorization_details import AuthorizationDetailsTypes
 from mtls_as.server.clients import Client
 from mtls_as.server.resources import Resource
+
+_MAX_REMEMBERED: Final = 4096
+"""Decisions, each of them positive, and for a client that has authenticated."""
+_MAX_REMEMBERED_SCOPE: Final = 256
+"""Characters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +79,9 @@ class Policy:
     resources: Mapping[str, Resource]
     lifetime: int
     details_types: AuthorizationDetailsTypes = field(default_factory=AuthorizationDetailsTypes)
+    _decided: dict[tuple[str, str | None, tuple[str, ...]], tuple[Client, Authorization]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @classmethod
     def of(
@@ -97,6 +106,23 @@ class Policy:
 
         Raises `OAuthError` `invalid_scope`, `invalid_target` or `invalid_authorization_details`.
         """
+        scope = form.get("scope")
+        is_plain = within is None and targets is None and "authorization_details" not in form
+        if not is_plain or len(scope or "") > _MAX_REMEMBERED_SCOPE:
+            return self._decide(client, form, within=within, targets=targets)
+        # What follows from registrations alone is decided once; a client that has changed is another object.
+        question = (client.client_id, scope, form.every("resource"))
+        decided_for, authorization = self._decided.get(question, _UNDECIDED)
+        if authorization is None or decided_for is not client:
+            authorization = self._decide(client, form, within=None, targets=None)
+            if len(self._decided) >= _MAX_REMEMBERED:
+                self._decided.clear()
+            self._decided[question] = (client, authorization)
+        return authorization
+
+    def _decide(
+        self, client: Client, form: Form, *, within: Ceiling | None, targets: Collection[str] | None
+    ) -> Authorization:
         held = tuple(token for token in client.metadata.scope if within is None or token in within.scope)
         scope = _requested_scope(held, form)
         details = self._requested_details(form)
@@ -157,6 +183,7 @@ class Policy:
         return candidates[0]
 
 
+_UNDECIDED: Final = (None, None)
 _NO_CLAIMS: Mapping[str, object] = MappingProxyType({})
 
 

@@ -9,7 +9,7 @@ from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc5280_certificate import parse_certificate
 from tests.authority import Authority, Identity, new_key
 from tests.pki.domains import domain_of, refused, verify
-from tests.pki.test_pins import certificate_pin, key_pin
+from tests.rfc.test_certificate_pins import certificate_pin, key_pin
 
 POLICY, OTHER_POLICY, ANY = "1.3.6.1.4.1.99999.1", "1.3.6.1.4.1.99999.2", "2.5.29.32.0"
 ROOT = Authority.create("Root")

@@ -15,7 +15,7 @@ from cryptography import x509
 from mtls_as.rfc.refusal import Refusal
 from mtls_as.server.events import ReloadEvent, ReloadOutcome
 from tests.authority import Authority, Identity, dns, name
-from tests.pki.test_pins import certificate_pin, key_pin
+from tests.rfc.test_certificate_pins import certificate_pin, key_pin
 from tests.running import Deployment, RunningServer, running, token_form
 
 LOOK_SECONDS = 0.5

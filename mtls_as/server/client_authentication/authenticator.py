@@ -16,7 +16,7 @@ from mtls_as.rfc.rfc7591_client_metadata import (
     SpiffeX509,
     TlsClientAuth,
 )
-from mtls_as.rfc.spiffe_id import SpiffeID, SpiffeIDError, parse_spiffe_id, patterns_above
+from mtls_as.rfc.spiffe_id import SCHEME, SpiffeID, SpiffeIDError, parse_spiffe_id, patterns_above
 from mtls_as.server.client_authentication.authenticated import AuthenticatedClient, AuthenticationRequest
 from mtls_as.server.client_authentication.client_secret import verify_secret
 from mtls_as.server.client_authentication.credentials import Credential, name_in, presented_credential, wrong_method
@@ -104,6 +104,8 @@ class ClientAuthenticator:
             workload = identify_workload(credential, domains=domains, issuer=self.issuer, at=request.at)
             return str(workload), workload
         client_id = name_in(request.form, credential)
+        if not client_id.startswith(SCHEME):
+            return client_id, None
         try:
             return client_id, parse_spiffe_id(client_id)
         except SpiffeIDError:

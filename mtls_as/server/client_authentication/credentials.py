@@ -75,10 +75,12 @@ def name_in(form: Form, credential: Credential | None) -> str:
 
 def claimed_client_id(request: AuthenticationRequest) -> str | None:
     """What a request calls its client, for the log; None where that cannot be read."""
+    if (named := request.form.get("client_id")) is not None:
+        return named  # which `name_in` would say too, or nothing
     try:
         return name_in(request.form, presented_credential(request))
     except OAuthError:
-        return request.form.get("client_id")
+        return None
 
 
 def wrong_method(detail: str) -> OAuthError:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from mtls_as.pki.presented import PresentedCertificate
 from mtls_as.rfc.rfc6749_framework import parse_form
-from mtls_as.rfc.rfc8705_mtls import x5t_s256
+from mtls_as.rfc.rfc8705_mtls import certificate_thumbprint
 from mtls_as.server.client_authentication.authenticated import AuthenticatedClient, AuthenticationRequest
 from mtls_as.server.client_authentication.authenticator import ClientAuthenticator
 from mtls_as.server.client_authentication.credentials import claimed_client_id
@@ -30,7 +30,7 @@ def read_form(request: ClientRequest, event: RequestEvent) -> AuthenticationRequ
     Raises `OAuthError` `invalid_request`.
     """
     if request.certificate is not None:
-        event.certificate_thumbprint = x5t_s256(request.certificate.leaf.der)
+        event.certificate_thumbprint = certificate_thumbprint(request.certificate.leaf)
     attempt = AuthenticationRequest(
         form=parse_form(request.body),
         authorization=request.authorization,
