@@ -8,6 +8,7 @@ from msgspec import Meta, Struct, field
 
 from mtls_as.server.limits import EndpointLimits, LimitSettings
 from mtls_as.server.rates import Rate
+from mtls_as.tls import Limits
 
 EndpointName = Literal["token", "introspection", "revocation", "registration"]
 _ENDPOINTS: Final[tuple[EndpointName, ...]] = ("token", "introspection", "revocation", "registration")
@@ -45,6 +46,10 @@ class RatesTable(_Table, frozen=True):
 
 
 class LimitsTable(_Table, frozen=True):
+    connections: Count = 20_000
+    connections_per_address: Count = 1_000
+    handshakes: Count = 4_000
+    admin_connections: Count = 100
     requests: dict[EndpointName, RatesTable] = field(default_factory=dict)
     failure_rate: PerSecond = 1.0
     failure_burst: Burst = 200.0
@@ -60,6 +65,15 @@ def limit_settings(table: LimitsTable) -> LimitSettings:
         failures=_rate(table.failure_rate, table.failure_burst),
         penalty=table.penalty,
         exempt=tuple(map(ipaddress.ip_network, table.exempt_networks)),
+    )
+
+
+def connection_limits(table: LimitsTable) -> Limits:
+    """The bounds on connections, of each process."""
+    return Limits(
+        connections=table.connections,
+        handshakes=table.handshakes,
+        connections_of_address=table.connections_per_address,
     )
 
 

@@ -20,7 +20,7 @@ from mtls_as.config.document import (
 )
 from mtls_as.config.grants import ClaimsHookSettings, claims_hook, trusted_issuer
 from mtls_as.config.keys import KeySettings, key_settings
-from mtls_as.config.limits import limit_settings
+from mtls_as.config.limits import connection_limits, limit_settings
 from mtls_as.config.observability import (
     AuditSettings,
     EventsSettings,
@@ -41,7 +41,7 @@ from mtls_as.server.limits import LimitSettings
 from mtls_as.server.resources import Resource, TokenFormat
 from mtls_as.server.spiffe_federation import BundleEndpoint, SpiffeDomainSettings
 from mtls_as.server.trusted_issuers import TrustedIssuer
-from mtls_as.tls import Timeouts
+from mtls_as.tls import Limits, Timeouts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +136,9 @@ class Settings:
     tracing: TracingSettings | None
     """None where nothing is traced."""
     limits: LimitSettings
+    connections: Limits
+    admin_connections: int
+    """Connections that are kept for the admin listener."""
     trusts_forwarded_for: bool
     """Whether what a proxy says of its client's address counts for limits."""
 
@@ -219,6 +222,8 @@ def _build(document: Document, path: Path) -> Settings:
         audit=audit_settings(document.audit),
         tracing=tracing_settings(document.tracing, folder),
         limits=limit_settings(document.limits),
+        connections=connection_limits(document.limits),
+        admin_connections=document.limits.admin_connections,
         trusts_forwarded_for=document.limits.trust_forwarded_for,
         timeouts=Timeouts(
             handshake=timeouts.handshake,

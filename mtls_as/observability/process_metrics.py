@@ -22,6 +22,7 @@ _GAUGES: Final[Mapping[str, tuple[_Mode, str]]] = {
     "mtls_as_storage_connections_in_use": ("livesum", "Connections to the database that are in use."),
 }
 _COUNTERS: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
+    "mtls_as_http2_floods": ((), "HTTP/2 connections that were ended for frames that are no use to anybody."),
     "mtls_as_events_lost": ((), "Events that the event log misses."),
     "mtls_as_audit_records": ((), "Records of the audit trail that were written."),
     "mtls_as_audit_events_lost": ((), "Events that the audit trail misses."),

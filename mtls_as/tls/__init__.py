@@ -5,8 +5,9 @@ trust is decided elsewhere.
 """
 
 from mtls_as.tls.credentials import ServerCredentials, TLSConfigurationError
-from mtls_as.tls.endpoint import Limits, Population, Timeouts
+from mtls_as.tls.endpoint import Timeouts
 from mtls_as.tls.listeners import Listener, bind_listeners, format_address
+from mtls_as.tls.population import Limits, Population
 from mtls_as.tls.process import settle_memory
 from mtls_as.tls.server import PrepareCredentials, serve_listeners
 from mtls_as.tls.serving import serve

@@ -19,7 +19,7 @@ from mtls_as.tls.context import NoCommonProtocol
 from mtls_as.tls.direct_lane import DirectLane
 from mtls_as.tls.endpoint import Endpoint
 from mtls_as.tls.extension import ConnectionFacts
-from mtls_as.tls.handshake import PEER_CLOSED, SERVER_STOPPING, TIMEOUT, TOO_MANY_CONNECTIONS, failure_reason
+from mtls_as.tls.handshake import PEER_CLOSED, SERVER_STOPPING, TIMEOUT, failure_reason
 from mtls_as.tls.outbox import Outbox
 from mtls_as.tls.plain_layer import PlainLayer
 from mtls_as.tls.protocols import HTTP1, HTTP2
@@ -80,12 +80,12 @@ class TLSConnection(asyncio.Protocol):
         """Begin the handshake, unless the server has enough to do."""
         self._transport = cast("asyncio.Transport", transport)
         population = self._endpoint.population
-        full = population.full
-        population.connections.add(self)
+        address = _address(transport.get_extra_info("peername"))
+        refusal = population.enter(self, self._endpoint.listener, address[0] if address else None)
         population.handshakes += 1
         self._accepted_at = self._loop.time()
-        if full or self._endpoint.stopping:
-            self._fail_handshake(TOO_MANY_CONNECTIONS)
+        if refusal is not None or self._endpoint.stopping:
+            self._fail_handshake(refusal or SERVER_STOPPING)
             return
         self._tls = self._endpoint.open_layer()
         self._set_deadline(self._endpoint.timeouts.handshake)
@@ -212,6 +212,7 @@ class TLSConnection(asyncio.Protocol):
                 running_apps=self._own_tasks().count_apps,
                 is_draining=endpoint.is_draining,
                 is_stopping=endpoint.is_stopping,
+                note_flood=endpoint.population.note_flood,
             )
             self._pump()
         elif endpoint.listener.direct is not None:

@@ -1,10 +1,9 @@
 """What all connections of one listener share."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
@@ -15,10 +14,8 @@ from mtls_as.tls.credentials import ServerCredentials
 from mtls_as.tls.eager_start import EagerStart
 from mtls_as.tls.listeners import Listener
 from mtls_as.tls.plain_layer import PlainLayer
+from mtls_as.tls.population import Population
 from mtls_as.tls.record_layer import RecordLayer, Scratch
-
-if TYPE_CHECKING:
-    from mtls_as.tls.connection import TLSConnection
 
 HandshakeFailureHook = Callable[[str, str], None]
 """Called with a short stable reason and the peer's `host:port`."""
@@ -42,43 +39,6 @@ class Timeouts:
     drain: float = 0.0
     """From the signal to stop until the listeners are closed. Requests are answered as ever, and connections end with
     their answers: clients connect anew, and a load balancer that has noticed by then sends them elsewhere."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How much one worker takes on, over all its listeners. What comes on top is closed at once."""
-
-    connections: int = 20_000
-    handshakes: int = 4_000
-
-
-@dataclass(slots=True, kw_only=True)
-class Population:
-    """The connections of a worker."""
-
-    limits: Limits = field(default_factory=Limits)
-    connections: set["TLSConnection"] = field(default_factory=set)
-    handshakes: int = 0
-    _empty: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def leave(self, connection: "TLSConnection") -> None:
-        """A connection is over, and its tasks too."""
-        self.connections.discard(connection)
-        if not self.connections:
-            self._empty.set()
-
-    async def emptied(self, seconds: float) -> bool:
-        """Wait until no connection is left, at most so many seconds; whether that came true."""
-        self._empty.clear()
-        with contextlib.suppress(TimeoutError):
-            if self.connections:
-                await asyncio.wait_for(self._empty.wait(), seconds)
-        return not self.connections
-
-    @property
-    def full(self) -> bool:
-        """Whether a further connection is one too many."""
-        return len(self.connections) >= self.limits.connections or self.handshakes >= self.limits.handshakes
 
 
 @dataclass(slots=True, kw_only=True)

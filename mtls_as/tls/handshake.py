@@ -9,6 +9,8 @@ from mtls_as.tls.context import NoCommonProtocol
 TIMEOUT: Final = "timeout"
 PEER_CLOSED: Final = "peer_closed"
 TOO_MANY_CONNECTIONS: Final = "too_many_connections"
+TOO_MANY_HANDSHAKES: Final = "too_many_handshakes"
+TOO_MANY_OF_ADDRESS: Final = "too_many_connections_of_address"
 SERVER_STOPPING: Final = "server_stopping"
 NO_COMMON_PROTOCOL: Final = "no_common_protocol"
 FAILED: Final = "handshake_failed"

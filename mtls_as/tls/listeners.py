@@ -42,6 +42,8 @@ class Listener:
     request_certificate: bool
     tls: bool = True
     socket_group: str | None = None
+    reserved: int = 0
+    """Connections that are kept for this listener, which has no others; 0 has it share with all that have none."""
     max_head_bytes: int = MAX_HEAD_BYTES
     """Of a request: its first line and headers."""
     direct: DirectAnswers | None = None

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
@@ -13,12 +14,13 @@ import h2.exceptions
 import h11
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, Updated
-from hypercorn.protocol.events import Body, Response, StreamClosed
+from hypercorn.protocol.events import Body, EndBody, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.typing import AppWrapper, ConnectionState, TaskGroup, WorkerContext
 
+from mtls_as.tls.frame_budget import FrameBudget
 from mtls_as.tls.receive_queue import ReceiveQueue
 
 _END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
@@ -162,6 +164,7 @@ class HTTP2(H2Protocol):
         running_apps: Callable[[], int],
         is_draining: Callable[[], bool],
         is_stopping: Callable[[], bool],
+        note_flood: Callable[[], None],
     ) -> None:
         super().__init__(app, config, context, task_group, state, ssl, client, server, send)
         self.abandoned = False
@@ -170,6 +173,9 @@ class HTTP2(H2Protocol):
         self._is_stopping = is_stopping
         self._running_apps = running_apps
         self._receiving: set[int] = set()
+        self._frames = FrameBudget(time.monotonic())
+        self._note_flood = note_flood
+        self._is_flooded = False
 
     @property
     def waits_for_client(self) -> bool:
@@ -214,6 +220,8 @@ class HTTP2(H2Protocol):
 
     async def stream_send(self, event: StreamEvent) -> None:
         """As Hypercorn's, and a client is told to stop sending a body that nobody reads any more (RFC 9113 §8.1)."""
+        if isinstance(event, EndBody) and event.stream_id in self.streams:
+            self._frames.earn()
         await super().stream_send(event)
         if isinstance(event, StreamClosed) and event.stream_id in self._receiving:
             self._receiving.discard(event.stream_id)
@@ -222,7 +230,13 @@ class HTTP2(H2Protocol):
             await self._flush()
 
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
+        if self._is_flooded:
+            return
+        now = time.monotonic()
         for event in events:
+            if not self._frames.take(event, now, is_busy=bool(self.streams)):
+                await self._end_flood()
+                return
             match event:
                 case h2.events.RequestReceived():
                     if self._refuses(event):
@@ -236,6 +250,15 @@ class HTTP2(H2Protocol):
                     self._receiving.discard(event.stream_id)
             await super()._handle_events([event])
         await self._flush()
+
+    async def _end_flood(self) -> None:
+        """End a connection whose frames are no use to anybody (RFC 9113 §10.5)."""
+        self._is_flooded = True
+        self._note_flood()
+        with contextlib.suppress(h2.exceptions.ProtocolError):
+            self.connection.close_connection(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
+        await self._flush()
+        await self.send(Closed())
 
     def _refuses(self, request: h2.events.RequestReceived) -> bool:
         """Reset a request that Hypercorn would stumble over, or that a client sends after resetting too many others.

@@ -19,8 +19,9 @@ from hypercorn.typing import ASGIFramework
 
 from mtls_as.tls.connection import TLSConnection
 from mtls_as.tls.credentials import ServerCredentials, TLSConfigurationError
-from mtls_as.tls.endpoint import Endpoint, HandshakeFailureHook, HandshakeHook, Limits, Population, Timeouts
+from mtls_as.tls.endpoint import Endpoint, HandshakeFailureHook, HandshakeHook, Timeouts
 from mtls_as.tls.listeners import BACKLOG, MAX_HEAD_BYTES, ASGIApplication, Listener
+from mtls_as.tls.population import Limits, Population
 from mtls_as.tls.process import allow_connections
 
 PrepareCredentials = Callable[[ServerCredentials], Callable[[], None]]
@@ -62,7 +63,7 @@ async def serve_listeners(
     timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
     shutdown: asyncio.Event,
     reload: Callable[[], ServerCredentials] | None = None,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
+    limits: Limits | None = None,
     on_handshake_failure: HandshakeFailureHook | None = None,
     on_handshake: HandshakeHook | None = None,
     population: Population | None = None,
@@ -86,7 +87,8 @@ async def serve_listeners(
     config = hypercorn_config()
     worker_context = WorkerContext(None)
     population = Population() if population is None else population
-    population.limits = replace(limits, connections=allow_connections(limits.connections))
+    limits, reserved = limits or population.limits, sum(listener.reserved for listener in listeners)
+    population.limits = replace(limits, connections=allow_connections(limits.connections + reserved) - reserved)
     async with contextlib.AsyncExitStack() as stack:
         for bound in sockets:
             stack.callback(bound.close)

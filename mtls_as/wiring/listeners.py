@@ -81,7 +81,8 @@ def make_listeners(settings: Settings, applications: Mapping[str, CurrentApplica
     if listeners.admin_bind is not None:
         asks = listeners.admin_resource is not None  # whose tokens are bound to a certificate
         bind, app = listeners.admin_bind, applications["admin"]
-        found.append(Listener(name="admin", bind=bind, app=app, request_certificate=asks))
+        kept = settings.admin_connections
+        found.append(Listener(name="admin", bind=bind, app=app, request_certificate=asks, reserved=kept))
     return found
 
 

@@ -10,6 +10,7 @@ from typing import Final
 from mtls_as.config import Settings
 from mtls_as.observability.certificate_uses import CertificateUses
 from mtls_as.observability.event_log import EventLog
+from mtls_as.observability.handshake_log import HandshakeLog
 from mtls_as.observability.process_metrics import Numbers
 from mtls_as.pki.revocation import Revocation
 from mtls_as.pki.trust_domains import TrustDomains
@@ -39,13 +40,14 @@ class Node:
         self.foundation = foundation
         self.generation = generation
         self._applications = {name: CurrentApplication(app) for name, app in generation.applications.items()}
-        self.population = Population()
+        self._handshake_log = HandshakeLog()
+        self.population = Population(limits=generation.settings.connections)
         """The connections, once there are listeners."""
         self.events: EventLog | None = None
         """The event log, if that is what takes the events."""
         foundation.metrics.set_trust_generation(generation.number)
         foundation.metrics.numbers = self._numbers
-        foundation.limits.use(generation.settings.limits)
+        self._use_limits(generation.settings)
         foundation.contact.tolerated_outage = generation.settings.storage.tolerated_outage
 
     def _numbers(self) -> Numbers:
@@ -90,8 +92,12 @@ class Node:
         self.generation = generation
         self.foundation.revocation.keep_only(generation.trust.value.revocations)
         self.foundation.metrics.set_trust_generation(generation.number)
-        self.foundation.limits.use(generation.settings.limits)
+        self._use_limits(generation.settings)
         self.foundation.contact.tolerated_outage = generation.settings.storage.tolerated_outage
+
+    def _use_limits(self, settings: Settings) -> None:
+        self.foundation.limits.use(settings.limits)
+        self.population.exempt = settings.limits.exempt
 
     def announce(self, cause: str) -> None:
         """Log which generation is in force and why, with what an operator should know of its anchors."""
@@ -110,7 +116,7 @@ class Node:
         self.foundation.metrics.count_handshake_failure(reason)
         if self.foundation.audit is not None:
             self.foundation.audit.count_refused_handshake(reason)
-        _diagnostics.info("handshake with %s failed: %s", peer, reason)
+        self._handshake_log.failed(reason, peer)
 
     async def follow_storage(self) -> None:
         """Take over what other processes write to the storage, until cancelled."""

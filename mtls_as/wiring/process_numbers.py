@@ -14,6 +14,7 @@ def process_numbers(
     return {
         ("mtls_as_connections",): len(population.connections),
         ("mtls_as_handshakes_in_progress",): population.handshakes,
+        ("mtls_as_http2_floods",): population.floods,
         **_events(events),
         **_audit(foundation),
         **_storage(foundation),

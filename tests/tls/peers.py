@@ -14,7 +14,7 @@ import h2.connection
 import h2.events
 from OpenSSL import SSL
 
-from mtls_as.tls import Limits, Listener, ServerCredentials, Timeouts, bind_listeners, serve_listeners
+from mtls_as.tls import Limits, Listener, Population, ServerCredentials, Timeouts, bind_listeners, serve_listeners
 from mtls_as.tls.direct_answers import DirectAnswers
 from mtls_as.tls.listeners import ASGIApplication
 from tests.authority import Authority, Identity
@@ -33,6 +33,7 @@ class Server:
     shutdown: asyncio.Event
     task: asyncio.Task[None]
     failures: list[tuple[str, str]] = field(default_factory=list)
+    population: Population = field(default_factory=Population)
 
     @property
     def port(self) -> int:
@@ -76,21 +77,34 @@ async def serving(
     *,
     timeouts: Timeouts = PATIENT,
     limits: Limits | None = None,
+    population: Population | None = None,
+    reserved: int = 0,
     authority: Authority | None = None,
     reload: Callable[[], ServerCredentials] | None = None,
     names: Sequence[str] = ("mtls", "public"),
     direct: DirectAnswers | None = None,
 ) -> AsyncIterator[Server]:
-    """Serve `app` until the block ends; what the server raised is raised there."""
+    """Serve `app` until the block ends; what the server raised is raised there.
+
+    `reserved` is for a listener of the name `admin`.
+    """
     authority = authority or Authority.create("Server CA")
     certificate, key = authority.issue_server("localhost", "127.0.0.1").write(folder, "server")
     listeners = [
-        Listener(name=name, bind="127.0.0.1:0", app=app, request_certificate=name.startswith("mtls"), direct=direct)
+        Listener(
+            name=name,
+            bind="127.0.0.1:0",
+            app=app,
+            request_certificate=name.startswith("mtls"),
+            direct=direct,
+            reserved=reserved if name == "admin" else 0,
+        )
         for name in names
     ]
     sockets = bind_listeners(listeners)
     ports = {listener.name: bound.getsockname()[1] for listener, bound in zip(listeners, sockets, strict=True)}
     shutdown, started = asyncio.Event(), asyncio.Event()
+    population = population or Population()
     failures: list[tuple[str, str]] = []
     task = asyncio.create_task(
         serve_listeners(
@@ -100,7 +114,8 @@ async def serving(
             timeouts=timeouts,
             shutdown=shutdown,
             reload=reload,
-            limits=limits or Limits(),
+            limits=limits,
+            population=population,
             on_handshake_failure=lambda reason, peer: failures.append((reason, peer)),
             started=started.set,
         )
@@ -111,7 +126,7 @@ async def serving(
     if task.done():
         task.result()
     try:
-        yield Server(folder, authority, ports, shutdown, task, failures)
+        yield Server(folder, authority, ports, shutdown, task, failures, population)
     finally:
         shutdown.set()
         await task

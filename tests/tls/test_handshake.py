@@ -319,7 +319,7 @@ async def test_handshakes_beyond_the_limit_are_closed(tmp_path: Path) -> None:
     async with serving(tell_tls, tmp_path, limits=Limits(connections=100, handshakes=3)) as server:
         async with await server.connect() as connection:
             held = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(4)]
-            assert await server.failure() == "too_many_connections"
+            assert await server.failure() == "too_many_handshakes"
             assert (await connection.get()).status == 200
         for _, writer in held:
             writer.close()
