@@ -10,10 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mtls_as.observability.metrics import Metrics
-from mtls_as.observability.state_metrics import ServerState
 from mtls_as.rfc.refusal import Refusal
-from mtls_as.server.signing_keys import SigningKeys
 from tests.authority import Authority, Identity, dns, name, uri
 from tests.cli.test_cert_trust import bundle_of, revocation_list
 from tests.cli.workplace import ROOT, Workplace
@@ -125,14 +122,6 @@ def test_every_reason_to_refuse_a_certificate_has_its_place() -> None:
     raised = {Refusal[member] for source in sources for member in re.findall(r"Refusal\.([A-Z_]+)", source)}
     assert len(raised) > 20
     assert raised <= set(documented)
-
-
-def test_the_metrics_are_those_there_are() -> None:
-    """Every family, with its labels."""
-    documented = re.findall(r"^\| `(mtls_as_\w+)` \|", DOCUMENT, re.MULTILINE)
-    state = ServerState(at=0.0, signing_keys=SigningKeys(()), expiries=(), clients_left_out=False)
-    _, exposition = Metrics().exposition(state)
-    assert sorted(documented) == sorted(re.findall(r"^# TYPE (\w+) ", exposition.decode(), re.MULTILINE))
 
 
 def test_links_lead_somewhere() -> None:
