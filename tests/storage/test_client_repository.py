@@ -11,6 +11,7 @@ from mtls_as.server.clients import Client, ClientSource, parse_client
 from mtls_as.server.ports import StorageUnavailable
 from mtls_as.server.revocations import Revocations
 from mtls_as.storage import ClientExists, ClientNotFound, Storage, StorageError
+from mtls_as.storage.errors import ClientChanged
 from mtls_as.storage.schema import clients as table
 from tests.authority import self_signed
 from tests.storage.conftest import Clock
@@ -113,6 +114,39 @@ async def test_a_client_can_be_replaced_and_deleted(storage: Storage) -> None:
     assert await storage.clients.find("reports") == client(scope="x", enabled=False)
     await storage.clients.delete("reports")
     assert await storage.clients.list() == (client("other"),)
+
+
+async def test_pages_together_are_all_clients(storage: Storage) -> None:
+    """Each once, whatever the length of a page, in an order that is the same for each."""
+    names = {"b", "a", "B", "a/b", "a-b", "10", "9", "~"}
+    for name in names:
+        await storage.clients.add(client(name))
+    for limit in (1, 3, len(names)):
+        found: list[str] = []
+        while page := await storage.clients.page(after=found[-1] if found else None, limit=limit):
+            assert len(page) <= limit
+            found += [each.client_id for each in page]
+        assert (len(found), set(found)) == (len(names), names)
+
+
+async def test_some_clients_are_found_at_once(storage: Storage) -> None:
+    """Also more than one statement takes."""
+    for name in ("a", "b", "c"):
+        await storage.clients.add(client(name))
+    asked = {"a", "c", *(f"unknown-{number}" for number in range(1_200))}
+    assert {each.client_id for each in await storage.clients.find_all(asked)} == {"a", "c"}
+    assert await storage.clients.find_all(()) == ()
+
+
+async def test_only_the_expected_client_is_replaced(storage: Storage) -> None:
+    """Of two that read the same one, the second does not undo what the first did, nor bring back what is gone."""
+    await storage.clients.add(client())
+    await storage.clients.replace(client(scope="x"), expected=client())
+    with pytest.raises(ClientChanged, match="has been changed meanwhile"):
+        await storage.clients.replace(client(scope="y"), expected=client())
+    assert await storage.clients.find("reports") == client(scope="x")
+    with pytest.raises(ClientNotFound):
+        await storage.clients.replace(client("other"), expected=client("other"))
 
 
 async def test_a_deleted_client_leaves_no_tokens_to_the_next_of_its_name(storage: Storage, clock: Clock) -> None:

@@ -9,7 +9,7 @@ from mtls_as.rfc.rfc4648_base64url import Base64URLError, decode_base64url, enco
 from mtls_as.rfc.rfc6749_framework import ErrorCode
 from mtls_as.rfc.rfc7591_client_metadata import SECRET_METHODS, ClientMetadataError
 from mtls_as.server.client_secrets import StoredSecret, make_secret
-from mtls_as.server.clients import Client, ClientSource, parse_client
+from mtls_as.server.clients import Client, ClientSource, is_client_id, parse_client
 from mtls_as.server.endpoints.admin import routes
 from mtls_as.server.endpoints.admin.call import (
     AdminCall,
@@ -233,6 +233,6 @@ def _read_cursor(text: str | None) -> tuple[str, str | None]:
         decoded = decode_base64url(text).decode("ascii")
     except (Base64URLError, UnicodeDecodeError):
         decoded = ""
-    if decoded[:1] not in {_DECLARED, _STORED} or len(decoded) == 1:
+    if decoded[:1] not in {_DECLARED, _STORED} or not is_client_id(decoded[1:]):
         raise AdministrationError(Refusal.MALFORMED_REQUEST, "cursor: is none that this server gave")
     return decoded[0], decoded[1:]
