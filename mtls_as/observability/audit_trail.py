@@ -26,7 +26,9 @@ HANDSHAKE_SECONDS: Final = 60.0
 PRUNE_SECONDS: Final = 600.0
 FIRST_PRUNE_SECONDS: Final = 60.0
 _LAST_FLUSH_SECONDS: Final = 5.0
-_BATCH: Final = 200
+_BATCH: Final = 1_000
+_SLICE: Final = 50
+"""Entries that are made before requests have their turn."""
 # Whoever asks too often is to push nobody's records out.
 _NOT_RECORDED: Final = frozenset({Refusal.RATE_LIMITED, Refusal.TOO_MANY_FAILURES})
 
@@ -164,11 +166,13 @@ class AuditTrail:
     async def _record_batch(self) -> None:
         batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
         gap = self._gap
-        entries = [self._entry(at, event) for at, event in batch]
+        entries = list[AuditEntry]()
         if gap:
-            now = self._clock()
-            entries.insert(0, self._entry(now, {"event": "gap", "lost": gap, "since": _iso(self._gap_began)}))
+            entries.append(self._entry(self._clock(), {"event": "gap", "lost": gap, "since": _iso(self._gap_began)}))
         try:
+            for start in range(0, len(batch), _SLICE):
+                entries += [self._entry(at, event) for at, event in batch[start : start + _SLICE]]
+                await asyncio.sleep(0)
             await self._store.append(entries)
         except (StorageUnavailable, asyncio.CancelledError):
             self._waiting.extendleft(reversed(batch))

@@ -30,8 +30,10 @@ def event_line(at: float, event: Event) -> bytes:
     time = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
     line: dict[str, object] = {"time": time}
     for name, value in _members(event):
-        if value is not None:
-            line[name] = _bounded(value)
+        if value is None:
+            continue
+        is_short = type(value) is str and len(value) <= MAX_TEXT_LENGTH  # most are, and a call costs more than that
+        line[name] = value if is_short else _bounded(value)
     try:
         encoded = _encode(line)
     except UnicodeEncodeError:

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from mtls_as.rfc.rfc4648_base64url import Base64URLError, decode_base64url, encode_base64url
 
@@ -26,19 +26,17 @@ class CheckpointError(ValueError):
     """A text that is no checkpoint."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditEntry:
+class AuditEntry(NamedTuple):
     """What is to be recorded: a JSON object as text, and by what it is found. `at` is in seconds since the epoch."""
 
     at: float
     kind: str
     """The endpoint of a request, or `reload`, `command`, `start`, `stop`, `gap`, `pruned`, `handshakes`, `break`."""
-    client_id: str | None = None
     text: str
+    client_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """A place in the chain: the number of a record, and its hash."""
 
     sequence: int
@@ -49,8 +47,7 @@ GENESIS: Final = Link(0, bytes(32))
 """Before the first record."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditRecord:
+class AuditRecord(NamedTuple):
     """An entry at its place in the chain."""
 
     link: Link

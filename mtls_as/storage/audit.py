@@ -31,6 +31,7 @@ from mtls_as.storage.schema import audit_records as records
 from mtls_as.storage.transactions import Transactions
 
 _KEY_PURPOSE: Final = b"mtls-as audit trail"
+_SLICE: Final = 100
 _PAGE: Final = 500
 """Records that are read, or forgotten, at once: nobody waits long for the lock."""
 
@@ -139,9 +140,13 @@ class AuditRepository:
             head = Link(max(head.sequence, bounds.last, self._seen.sequence), head.hash)
             text = json.dumps({"event": BREAK_KIND, "detail": problem})
             entries = [AuditEntry(at=entries[0].at, kind=BREAK_KIND, text=text), *entries]
-        made = chained(head, entries, self.sealer)
-        await connection.execute(insert(records), [_columns(record) for record in made])
-        last = made[-1].link
+        last, statement = head, str(insert(records).compile(dialect=connection.dialect))
+        for start in range(0, len(entries), _SLICE):
+            made = chained(last, entries[start : start + _SLICE], self.sealer)
+            # Waits for the database, so that requests have their turn in between. What SQLAlchemy does for each row
+            # would cost more than all the rest, and is not needed: drivers take every value as it is.
+            await connection.exec_driver_sql(statement, [_values(record) for record in made])
+            last = made[-1].link
         seal = self.sealer.seal(Purpose.HEAD, last)
         await connection.execute(update(ends).values(head_sequence=last.sequence, head_hash=last.hash, head_seal=seal))
         return last
@@ -212,14 +217,7 @@ def _record(row: Row[Any]) -> AuditRecord:
     return AuditRecord(link=Link(row.sequence, row.hash), entry=entry, seal=row.seal)
 
 
-def _columns(record: AuditRecord) -> dict[str, object]:
-    entry = record.entry
-    return {
-        "sequence": record.link.sequence,
-        "at": entry.at,
-        "kind": entry.kind,
-        "client_id": entry.client_id,
-        "record": entry.text,
-        "hash": record.link.hash,
-        "seal": record.seal,
-    }
+def _values(record: AuditRecord) -> tuple[object, ...]:
+    """The values of a record, in the order of the table's columns."""
+    entry, link = record.entry, record.link
+    return link.sequence, entry.at, entry.kind, entry.client_id, entry.text, link.hash, record.seal
