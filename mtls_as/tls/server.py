@@ -35,8 +35,10 @@ _logger = logging.getLogger("mtls_as.tls")
 _ACCEPTED_AT_ONCE: Final = 64
 """Connections taken in one turn of the loop, so that others get their turn, and other workers their share."""
 _ABORT_SECONDS: Final = 2.0
-_LATECOMER_SECONDS: Final = 1.0
-"""What connections that were accepted last have at most for their request, if there is time to drain at all."""
+_LATECOMER_SECONDS: Final = 3.0
+"""What connections that were accepted last have at most for their request."""
+_ACCEPTED_SECONDS: Final = 0.1
+"""In which an accepted connection has become one that is counted."""
 
 
 def hypercorn_config(max_head_bytes: int = MAX_HEAD_BYTES) -> Config:
@@ -128,7 +130,7 @@ async def serve_listeners(
                     stopping()
                 await _drain(endpoints, population, timeouts.drain)
                 await _close_listeners(servers, sockets, endpoints)
-                await population.emptied(min(timeouts.drain, _LATECOMER_SECONDS))
+                await _answer_latecomers(population, timeouts.drain)
             finally:
                 for server in servers:
                     server.close()
@@ -210,6 +212,13 @@ async def _close_listeners(
         server.close()
         for accepted in waiting:
             await loop.connect_accepted_socket(partial(TLSConnection, endpoint), accepted)
+
+
+async def _answer_latecomers(population: Population, drain: float) -> None:
+    """Give the connections that were accepted last a moment, if there is time to drain at all."""
+    if drain:
+        await asyncio.sleep(_ACCEPTED_SECONDS)
+        await population.emptied(min(drain, _LATECOMER_SECONDS))
 
 
 def _accept_waiting(bound: socket.socket) -> Iterator[socket.socket]:

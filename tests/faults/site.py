@@ -138,10 +138,16 @@ class Place:
             time.sleep(0.01)
         raise TimeoutError("the node does not listen")
 
+    def wait_until_ready(self, child: Child) -> None:
+        """Until it says so; it listens before."""
+        self.wait_until_serving(child)
+        while self.ready().status_code != 200:
+            time.sleep(0.05)
+
     def ready(self) -> httpx.Response:
         """What `/health/ready` says."""
         url = f"https://localhost:{self.admin_port}/health/ready"
-        return httpx.get(url, verify=self.site.context(None), trust_env=False, timeout=10)
+        return httpx.get(url, verify=self.site.context(None), trust_env=False, timeout=START_SECONDS)
 
     def metric(self, name: str) -> float:
         """The value of a metric without labels."""

@@ -33,7 +33,7 @@ from tests.tls.peers import Client, HTTP2Client
 
 pytestmark = pytest.mark.slow
 
-DRAIN = 1.5
+DRAIN = 2.0
 CONNECTING_WORKERS = 2
 KEEPING_WORKERS = 3
 HTTP_2_WORKERS = 2
@@ -43,7 +43,7 @@ HTTP_2_WORKERS = 2
 def balanced(folder: Path, places: list[Place], *, checks_readiness: bool) -> Iterator[str]:
     """HAProxy in TCP mode: it knows nothing of TLS, and finds out by itself which node to send connections to."""
     [port] = free_ports(1)
-    check = "check inter 500ms fall 2 rise 1"
+    check = "check inter 1s fastinter 300ms fall 2 rise 1"
     if checks_readiness:
         check += " check-ssl verify none port {admin}"
     servers = [
@@ -173,7 +173,7 @@ async def test_a_rolling_restart_loses_no_request(
         children = [place.start(zygote) for place in places]
         for place, child in zip(places, children, strict=True):
             stack.callback(child.send, signal.SIGKILL)
-            await asyncio.to_thread(place.wait_until_serving, child)
+            await asyncio.to_thread(place.wait_until_ready, child)
         balancer = stack.enter_context(balanced(tmp_path, places, checks_readiness=checks_readiness))
         ledger, end = Ledger(), asyncio.Event()
         async with Users(site, balancer, ledger) as keeping:
@@ -203,7 +203,7 @@ async def test_a_rolling_restart_loses_no_request(
                 assert await asyncio.to_thread(children[number].wait_at_most, 20) == 0
                 children[number] = place.start(zygote, migrations=migrations)
                 stack.callback(children[number].send, signal.SIGKILL)
-                await asyncio.to_thread(place.wait_until_serving, children[number])
+                await asyncio.to_thread(place.wait_until_ready, children[number])
                 await asyncio.sleep(1)
             end.set()
             await asyncio.gather(*tasks)
