@@ -74,13 +74,13 @@ class _BackgroundLoop:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._begin_anew()
         if hasattr(os, "register_at_fork"):  # Windows does not fork
-            os.register_at_fork(before=self._pause, after_in_parent=self._resume, after_in_child=self._resume)
+            os.register_at_fork(before=self._pause, after_in_parent=self._resume, after_in_child=self._begin_anew)
 
     def run(self, coroutine: Coroutine[Any, Any, _Result]) -> _Result:
+        if self._process != os.getpid():  # a server in C (uWSGI) forks without a word
+            self._begin_anew()
         with self._lock:  # held by a fork, too
             future = asyncio.run_coroutine_threadsafe(coroutine, self._running())
         return future.result()
@@ -101,6 +101,12 @@ class _BackgroundLoop:
 
     def _resume(self) -> None:
         self._lock.release()
+
+    def _begin_anew(self) -> None:
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
