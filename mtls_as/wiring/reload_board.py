@@ -1,8 +1,8 @@
 """Where worker processes meet for a reload that one of them was asked for: a folder that ends with the server.
 
-    asked         why the last reload was asked for, of all
     PID.alive     locked by that worker as long as it lives
-    PID.told      its last reload, and when it began
+    PID.asked     why it has asked all others to reload, the last time
+    PID.told      its own last reload, and when it began
 
 A worker that is to answer for all reloads first, asks, and waits until each of its fellows has told of a reload that
 began after that. Times are those of the one clock of the machine that nobody sets, which all processes share.
@@ -20,8 +20,6 @@ from pathlib import Path
 from mtls_as.server.events import ReloadOutcome
 from mtls_as.server.reloading import ProcessReload
 
-_FileState = tuple[int, int] | None
-
 
 @contextlib.contextmanager
 def reload_folder() -> Iterator[Path]:
@@ -38,24 +36,20 @@ class ReloadBoard:
         self.joined_at = time.monotonic()
         self._folder = folder
         self._take_place()
-        self._seen = self._asked_state()
+        self._seen = self._questions()
 
     def ask(self, cause: str) -> float:
         """Ask all others to reload; the time from which theirs count."""
         since = time.monotonic()
-        self._write("asked", cause)
-        self._seen = self._asked_state()
+        self._write(f"{self.process}.asked", cause)
         return since
 
     def asked(self) -> str | None:
         """The cause, if another worker has asked since the last look."""
-        state = self._asked_state()
-        if state == self._seen:
-            return None
-        self._seen = state
-        with contextlib.suppress(FileNotFoundError):
-            return (self._folder / "asked").read_text()
-        return None
+        found = self._questions()
+        new = [file for file, state in found.items() if self._seen.get(file) != state]
+        self._seen = found
+        return new[0].read_text() if new else None
 
     def tell(self, reload: ProcessReload, *, began: float) -> None:
         """Tell the others of a reload here, or of the start."""
@@ -107,12 +101,11 @@ class ReloadBoard:
             file.unlink()
         return False
 
-    def _asked_state(self) -> _FileState:
-        try:
-            status = (self._folder / "asked").stat()
-        except FileNotFoundError:
-            return None
-        return status.st_mtime_ns, status.st_ino
+    def _questions(self) -> dict[Path, tuple[int, int]]:
+        """What the others have asked, each in a file of its own: nobody's question takes the place of another's."""
+        files = sorted(self._folder.glob("*.asked"))
+        states = {file: file.stat() for file in files if file.stem != str(self.process)}
+        return {file: (status.st_mtime_ns, status.st_ino) for file, status in states.items()}
 
     def _write(self, name: str, text: str) -> None:
         """Whole, or not at all, for whoever reads it meanwhile."""

@@ -27,6 +27,15 @@ def test_a_fellow_hears_once_why(tmp_path: Path) -> None:
     assert two.asked() == "admin call by operator"
 
 
+def test_two_that_ask_at_once_hear_each_other(tmp_path: Path) -> None:
+    """Else each would wait for a reload that the other does not know of."""
+    one, two = ReloadBoard(tmp_path, process=1), ReloadBoard(tmp_path, process=2)
+    one.ask("of one")
+    two.ask("of two")
+    assert (one.asked(), two.asked()) == ("of two", "of one")
+    assert (one.asked(), two.asked()) == (None, None)
+
+
 def test_only_a_reload_that_began_afterwards_counts(tmp_path: Path) -> None:
     """Whatever caused it."""
     one, two = ReloadBoard(tmp_path, process=1), ReloadBoard(tmp_path, process=2)
