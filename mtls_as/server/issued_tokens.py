@@ -1,11 +1,12 @@
 """The server's own access tokens as it reads them again: whose a token is, and whether it is still active."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc6749_framework import ErrorCode, OAuthError
+from mtls_as.rfc.rfc7517_jwk import JWKSet
 from mtls_as.rfc.rfc7519_jwt import SUPPORTED_ALGORITHMS, JWTError, verify
 from mtls_as.rfc.rfc9068_at_jwt import ACCESS_TOKEN_TYPE
 from mtls_as.server.opaque_tokens import is_opaque_token, token_hash
@@ -14,6 +15,9 @@ from mtls_as.server.revocations import Revocations
 
 CLOCK_DIFFERENCE: Final = 300.0
 """Seconds that the clocks of nodes may differ."""
+
+MAX_KNOWN: Final = 2048
+"""Signed tokens whose signatures are not verified again; the oldest go first."""
 
 _ALGORITHMS: Final = frozenset(SUPPORTED_ALGORITHMS)
 
@@ -46,6 +50,8 @@ class TokenReader:
     issuer: str
     signing_keys: SigningKeySource
     opaque_tokens: OpaqueTokenStore
+    _known: dict[str, tuple[JWKSet, GenuineToken]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """By the hash of a JWT: the keys among which its own was found, and what it says."""
 
     async def read(self, token: str, *, at: float) -> GenuineToken:
         """The token, if this server issued it, with a key that has not been withdrawn at this time (epoch seconds).
@@ -54,7 +60,7 @@ class TokenReader:
         ended meanwhile is for the caller to check.
         """
         if not is_opaque_token(token):
-            return self._read_claims(self._verified_claims(token, at))
+            return self._read_jwt(token, at)
         try:
             claims = await self.opaque_tokens.find(token_hash(token))
         except StorageUnavailable as error:
@@ -63,12 +69,22 @@ class TokenReader:
             raise TokenNotActive(Refusal.TOKEN_UNKNOWN, "no such opaque token is stored")
         return self._read_claims(claims)
 
-    def _verified_claims(self, token: str, at: float) -> Mapping[str, object]:
-        keys = self.signing_keys.current().verifying(at)
+    def _read_jwt(self, token: str, at: float) -> GenuineToken:
+        """Resource servers ask again and again about a token whose signature stays what it is, as do its keys."""
+        if not token.isascii():
+            raise TokenNotActive(Refusal.TOKEN_UNKNOWN, "it is not ASCII")
+        keys, name = self.signing_keys.current().verifying(at), token_hash(token)
+        known = self._known.get(name)
+        if known is not None and known[0] is keys:
+            return known[1]
         try:
-            return verify(token, keys, type=ACCESS_TOKEN_TYPE, algorithms=_ALGORITHMS).claims
+            genuine = self._read_claims(verify(token, keys, type=ACCESS_TOKEN_TYPE, algorithms=_ALGORITHMS).claims)
         except JWTError as error:
             raise TokenNotActive(Refusal.TOKEN_UNKNOWN, str(error)) from None
+        if len(self._known) >= MAX_KNOWN:
+            del self._known[next(iter(self._known))]
+        self._known[name] = (keys, genuine)
+        return genuine
 
     def _read_claims(self, claims: Mapping[str, object]) -> GenuineToken:
         """The claims are of our own making, and yet whatever may have made them must not crash us."""

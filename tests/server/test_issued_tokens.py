@@ -1,13 +1,15 @@
 """The server's own tokens, read again."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mtls_as.rfc.refusal import Refusal
-from mtls_as.rfc.rfc7519_jwt import SUPPORTED_ALGORITHMS, sign
+from mtls_as.rfc.rfc7519_jwt import SUPPORTED_ALGORITHMS, sign, verify
+from mtls_as.server import issued_tokens
 from mtls_as.server.issued_tokens import GenuineToken, TokenNotActive, TokenReader
 from mtls_as.server.opaque_tokens import token_hash
 from mtls_as.server.signing_keys import ExternalKey, SigningKey, SigningKeys, generate_signing_key, rotate
@@ -82,6 +84,36 @@ async def test_a_retired_key_is_still_ours_and_a_withdrawn_one_is_not(key: Signi
     with pytest.raises(TokenNotActive) as caught:
         await reader(new, old).read(jwt(key), at=1_100)
     assert caught.value.refusal is Refusal.TOKEN_UNKNOWN
+
+
+async def test_a_signature_is_verified_once(key: SigningKey, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as the keys stay: what is remembered is no answer about a key that was withdrawn since."""
+    verified: list[str] = []
+
+    def note(token: str, *arguments: Any, **options: Any) -> Any:
+        verified.append(token)
+        return verify(token, *arguments, **options)
+
+    monkeypatch.setattr(issued_tokens, "verify", note)
+    new, (old,) = rotate(SigningKeys((key,)), "ES256", at=1_000, publish_ahead=0, overlap=100)
+    known, token = reader(new, old), jwt(key)
+    first = await known.read(token, at=1_050)
+    assert await known.read(token, at=1_051) is first
+    assert verified == [token]
+    with pytest.raises(TokenNotActive):
+        await known.read(token, at=1_100)
+    assert verified == [token] * 2
+
+
+async def test_memory_of_signatures_is_bounded(key: SigningKey, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest token goes first; one that was not genuine is never remembered."""
+    monkeypatch.setattr(issued_tokens, "MAX_KNOWN", 3)
+    known = reader(key)
+    for number in range(5):
+        await known.read(jwt(key, CLAIMS | {"jti": str(number)}), at=1_000)
+        with pytest.raises(TokenNotActive):
+            await known.read(jwt(key, CLAIMS | {"iss": "other", "jti": str(number)}), at=1_000)
+    assert [token.token_id for _, token in known._known.values()] == ["2", "3", "4"]
 
 
 @pytest.mark.parametrize(
