@@ -168,7 +168,9 @@ async def test_a_rolling_restart_loses_no_request(
         if kind == "postgresql":
             server: PostgreSQL = request.getfixturevalue("postgresql")
             url = stack.enter_context(server.database())
-        site = await asyncio.to_thread(lambda: Site(tmp_path, storage_url=url, drain=DRAIN))
+        # Two nodes that write to one SQLite file on a slow machine wait for each other longer than by default.
+        options = "lock_timeout = 30"
+        site = await asyncio.to_thread(lambda: Site(tmp_path, storage_url=url, storage_options=options, drain=DRAIN))
         places = [site.node(number) for number in range(2)]
         children = [place.start(zygote) for place in places]
         for place, child in zip(places, children, strict=True):
