@@ -73,6 +73,9 @@ class _BackgroundLoop:
     finishes, and afterwards parent and child each start another.
     """
 
+    _loop: asyncio.AbstractEventLoop | None
+    _thread: threading.Thread | None
+
     def __init__(self) -> None:
         self._begin_anew()
         if hasattr(os, "register_at_fork"):  # Windows does not fork
@@ -105,8 +108,8 @@ class _BackgroundLoop:
     def _begin_anew(self) -> None:
         self._process = os.getpid()
         self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._loop = None
+        self._thread = None
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
