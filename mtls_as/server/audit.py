@@ -31,7 +31,7 @@ class AuditEntry(NamedTuple):
 
     at: float
     kind: str
-    """The endpoint of a request, or `reload`, `command`, `start`, `stop`, `gap`, `pruned`, `handshakes`, `break`."""
+    """The endpoint of a request; else `reload`, `command`, `key`, `start`, `stop`, `gap`, `pruned`, `handshakes`, `break`."""
     text: str
     client_id: str | None = None
 

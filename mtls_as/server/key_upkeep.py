@@ -81,6 +81,10 @@ def _signing(keys: SigningKeys, algorithm: str, at: float) -> list[SigningKey]:
     return [key for key in mine if key.expires_at is None or key.activates_at < key.expires_at]
 
 
+def _say_nothing(_key: SigningKey) -> None:
+    """Nobody wants to know."""
+
+
 MadeKeys = Mapping[str, KeyPair]
 """A new private key for each of some algorithms."""
 
@@ -108,6 +112,8 @@ class KeyUpkeep:
     """A new private key for an algorithm; raises `SignerUnavailable`."""
     discard: Callable[[ExternalKey], None]
     clock: Clock
+    added: Callable[[SigningKey], None] = _say_nothing
+    """Called for each key that this node has added."""
 
     async def run(self) -> tuple[SigningKey, ...]:
         """Do what must be done now, if anything: the keys that this node has added.
@@ -123,6 +129,7 @@ class KeyUpkeep:
         await self._discard_others(made.values(), taken)
         for key in taken:
             _diagnostics.info("new signing key %s (%s), signs from %.0f on", key.kid, key.algorithm, key.activates_at)
+            self.added(key)
         return taken
 
     async def follow(self, *, every: float) -> None:

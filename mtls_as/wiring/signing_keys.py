@@ -5,7 +5,7 @@ from collections.abc import Callable
 from mtls_as.config import Settings
 from mtls_as.server.key_upkeep import KeyPlan, KeyUpkeep
 from mtls_as.server.ports import ExternalSigners
-from mtls_as.server.signing_keys import KeyPair, generate_private_key
+from mtls_as.server.signing_keys import KeyPair, SigningKey, generate_private_key
 from mtls_as.wiring.foundation import Foundation
 
 
@@ -22,6 +22,11 @@ def key_plan(settings: Settings) -> KeyPlan:
 def key_upkeep(foundation: Foundation, settings: Callable[[], Settings]) -> KeyUpkeep:
     """What keeps the keys as the settings in force want them."""
     external = foundation.external_signers
+
+    def added(key: SigningKey) -> None:
+        if foundation.audit is not None:
+            foundation.audit.note({"event": "key", "kid": key.kid, "algorithm": key.algorithm})
+
     return KeyUpkeep(
         plan=lambda: key_plan(settings()),
         signing_keys=foundation.signing_keys,
@@ -29,6 +34,7 @@ def key_upkeep(foundation: Foundation, settings: Callable[[], Settings]) -> KeyU
         make=key_maker(external),
         discard=_keep if external is None else external.discard,
         clock=foundation.clock,
+        added=added,
     )
 
 
