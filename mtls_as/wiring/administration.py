@@ -20,7 +20,7 @@ from mtls_as.server.endpoints.admin.keys import KeyAdministration
 from mtls_as.server.endpoints.admin.registration_tokens import RegistrationTokenAdministration
 from mtls_as.server.endpoints.admin.reload import ReloadAdministration
 from mtls_as.server.endpoints.admin.revocations import RevocationAdministration
-from mtls_as.server.endpoints.admin.routes import AdminRoute
+from mtls_as.server.endpoints.admin.routes import REVOKE_TOKENS, AdminRoute
 from mtls_as.server.endpoints.admin.trust import TrustAdministration
 from mtls_as.server.events import RequestEvent
 from mtls_as.server.issued_tokens import ActiveTokens, TokenReader
@@ -96,7 +96,8 @@ async def perform(settings: Settings, storage: Storage, route: AdminRoute, call:
     def make_key(algorithm: str) -> KeyPair:
         return key_maker(open_external_signers(settings))(algorithm)
 
-    keys = Current(SigningKeys(await storage.signing_keys.all()))
+    # Nothing else reads tokens, and a command is not to fail for keys that it does not need.
+    keys = Current(SigningKeys(await storage.signing_keys.all() if route == REVOKE_TOKENS else ()))
     surroundings = _Surroundings(
         reader=TokenReader(issuer=settings.issuer, signing_keys=keys, opaque_tokens=storage.opaque_tokens),
         revoke=storage.revocations.add,
