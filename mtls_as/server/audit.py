@@ -31,7 +31,8 @@ class AuditEntry(NamedTuple):
 
     at: float
     kind: str
-    """The endpoint of a request; else `reload`, `command`, `key`, `start`, `stop`, `gap`, `pruned`, `handshakes`, `break`."""
+    """The endpoint of a request; or `reload`, `command`, `key`, `start`, `stop`, `handshakes`, `gap`, `pruned`; or the
+    kind of a break."""
     text: str
     client_id: str | None = None
 

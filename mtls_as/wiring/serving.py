@@ -65,10 +65,10 @@ def _emit_nothing(_event: RequestEvent) -> None:
 def serve(path: Path) -> None:
     """Serve the configuration file `path` until SIGTERM or SIGINT: check all, bind all, and only then start."""
     settings = load_settings(path)
+    _check_event_output(settings)
     inherited = inherited_sockets()
     sockets = bind_listeners(asyncio.run(check(settings)), inherited=inherited)
     has_metrics = settings.listeners.admin_bind is not None
-    _check_event_output(settings)
     has_fellows = settings.server.workers > 1
     with (
         shared_by_workers() if has_metrics and has_fellows else contextlib.nullcontext(),
