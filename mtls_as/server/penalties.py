@@ -99,23 +99,26 @@ class Penalties:
 
     @contextlib.asynccontextmanager
     async def following(self, *, every: float = FOLLOW_SECONDS) -> AsyncIterator[None]:
-        """Follow the storage within the block."""
-        task = asyncio.create_task(self._follow_repeatedly(every))
+        """Follow the storage within the block. What is under way at the end is ended."""
+        stop = asyncio.Event()
+        task = asyncio.create_task(self._follow_until(stop, every))
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            stop.set()
+            await task
 
-    async def _follow_repeatedly(self, every: float) -> None:
-        while True:
+    async def _follow_until(self, stop: asyncio.Event, every: float) -> None:
+        while not stop.is_set():
             try:
                 await self.follow()
             except StorageUnavailable:
                 pass  # what is known here stays in force; the storage's silence is told elsewhere
             except Exception:  # noqa: BLE001 # the next time may go well
                 _diagnostics.exception("penalties could not be shared: an unforeseen error")
-            await asyncio.sleep(every)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(every):
+                    await stop.wait()
 
     def _keep(self, key: tuple[PenaltyKind, str], until: float, now: float) -> bool:
         if key not in self._until and len(self._until) >= MAX_PENALTIES:

@@ -58,10 +58,13 @@ class RevokedCertificates:
     @contextlib.asynccontextmanager
     async def following(self, *, every: float = ROUND_SECONDS) -> AsyncIterator[None]:
         """Do a round every so many seconds within the block, and store what is left at its end."""
-        task = asyncio.create_task(self._follow(every))
+        stop = asyncio.Event()
+        task = asyncio.create_task(self._follow(stop, every))
         try:
             yield
         finally:
+            stop.set()
+            await asyncio.wait([task], timeout=_LAST_SECONDS)  # what is under way ends, if it is no large sweep
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             with contextlib.suppress(TimeoutError, StorageUnavailable):
@@ -82,15 +85,17 @@ class RevokedCertificates:
         if self.ended > before:
             _diagnostics.warning("the tokens of %d certificates have ended: their CA revoked them", self.ended - before)
 
-    async def _follow(self, every: float) -> None:
-        while True:
+    async def _follow(self, stop: asyncio.Event, every: float) -> None:
+        while not stop.is_set():
             try:
                 await self.round()
             except StorageUnavailable as error:
                 _diagnostics.warning("the tokens of revoked certificates cannot be ended now, but will be: %s", error)
             except Exception:  # noqa: BLE001 # the next round may go well, and revocations must be followed
                 _diagnostics.exception("revoked certificates could not be followed: an unforeseen error")
-            await asyncio.sleep(every)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(every):
+                    await stop.wait()
 
     async def _store_accepted(self) -> None:
         for name, notes in self._certificates.accepted_paths():
