@@ -221,7 +221,7 @@ class TestPublishedKeys:
             )
             with running(deployment) as server:
                 pool = server.node.foundation.remote_key_sets
-                pool._fetcher = DocumentFetcher(ssl_context=keys.client_context(), seconds=2)
+                pool.fetcher = DocumentFetcher(ssl_context=keys.client_context(), seconds=2)
                 assert ask(server, held.certificate, **old.form()).status_code == 200
                 published["keys"] = [old.jwk, new.jwk]
                 server.move_clock(40)
@@ -231,7 +231,7 @@ class TestPublishedKeys:
                     response = ask(server, held.certificate, **new.form(header={"kid": "guess"}))
                     refused(server, response, Refusal.ASSERTION_KEY_UNKNOWN)
                 assert len(keys.requests) == 2
-                server.call(pool._fetcher.aclose())
+                server.call(pool.fetcher.aclose())
 
     def test_keys_that_cannot_be_had_let_nobody_in(self, tmp_path: Path, held: Credentials) -> None:
         client = AssertingClient("remote")
