@@ -36,6 +36,8 @@ class Database(ABC):
     """SQLAlchemy's execution options of a transaction that reads: one consistent view."""
     writing: ClassVar[Mapping[str, Any]]
     """Those of a transaction that writes: each statement sees what was written before it."""
+    writes_one_by_one: ClassVar[bool] = False
+    """Whether a second writer waits for the first whatever they write."""
 
     @staticmethod
     def at(url: str, settings: DatabaseSettings = _DEFAULTS) -> "Database":

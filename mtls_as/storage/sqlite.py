@@ -42,6 +42,7 @@ class SQLite(Database):
     PREFIX: ClassVar[str] = "sqlite:///"
     reading: ClassVar[Mapping[str, Any]] = {}
     writing: ClassVar[Mapping[str, Any]] = {"writes": True}
+    writes_one_by_one: ClassVar[bool] = True
 
     file: Path
     lock_timeout: float

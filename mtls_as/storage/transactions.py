@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import String, delete, insert, literal, select, update
@@ -35,6 +36,10 @@ class Transactions:
         self._reading_engine = self._engine.execution_options(**database.reading)
         self.activity = Activity(self._engine)
         self._writing_engine = self._engine.execution_options(**database.writing)
+        # Who waits for a turn here takes no connection from those who read.
+        self._turn: AbstractAsyncContextManager[None] = (
+            asyncio.Semaphore(1) if database.writes_one_by_one else contextlib.nullcontext()
+        )
         self._notices = database.notices()
 
     @contextlib.asynccontextmanager
@@ -68,7 +73,7 @@ class Transactions:
         whoever reads what it then writes to names one, or locks what it has read.
         """
         with self._database.explaining_errors():
-            async with self.activity.writing(self._writing_engine.begin()) as connection:
+            async with self._turn, self.activity.writing(self._writing_engine.begin()) as connection:
                 if turn is not None:
                     await self._database.take_turn(connection, turn)
                 yield connection

@@ -54,6 +54,16 @@ async def test_many_calls_end_in_time_together(hanging: tuple[Storage, sqlite3.C
     assert {type(each) for each in found} == {DatabaseUnavailable}
 
 
+async def test_writers_that_wait_keep_no_reader_waiting(hanging: tuple[Storage, sqlite3.Connection]) -> None:
+    """However many they are: they take no connection as long as it is not their turn."""
+    storage, _ = hanging
+    writing = [asyncio.create_task(storage.used_once.use(f"{number}", 2_000.0)) for number in range(40)]
+    await asyncio.sleep(SECONDS / 4)
+    assert await storage.revision() == 0
+    await asyncio.gather(*writing, return_exceptions=True)
+    assert await storage.revision() == 0
+
+
 async def test_a_call_that_is_cancelled_ends_at_once(hanging: tuple[Storage, sqlite3.Connection]) -> None:
     storage, _ = hanging
     started = time.monotonic()
