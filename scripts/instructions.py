@@ -21,7 +21,6 @@ import os
 import platform
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -209,7 +208,7 @@ def _server(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     try:
         yield process, _wait_for_port(process, folder)
     finally:
-        process.send_signal(signal.SIGTERM)
+        process.kill()
         process.wait(_START_SECONDS)
 
 
@@ -234,8 +233,17 @@ def _wait_for_port(process: subprocess.Popen[bytes], folder: Path) -> int:
     raise SystemExit((folder / "server.log").read_text())
 
 
+def _end_background_tasks() -> None:
+    """Have nothing happen but requests: what is done once a second is no part of any."""
+    for task in asyncio.all_tasks():
+        coroutine = task.get_coro()
+        place = getattr(getattr(coroutine, "cr_code", None), "co_filename", "")
+        if "mtls_as" in Path(place).parts and task is not asyncio.current_task():
+            task.cancel()
+
+
 async def _serve(folder: Path) -> None:
-    """Serve without following files, storage and keys: what happens once a second is no part of a request."""
+    """Serve, until killed: nothing is put in order at the end, since the background tasks are gone by then."""
     from mtls_as.config import load_settings
     from mtls_as.observability.event_log import EventLog
     from mtls_as.observability.event_outputs import FileOutput
@@ -250,6 +258,7 @@ async def _serve(folder: Path) -> None:
             sockets = bind_listeners(listeners)
 
             def started() -> None:
+                _end_background_tasks()
                 settle_memory()
                 part = folder / "port.part"
                 part.write_text(str(sockets[0].getsockname()[1]))
