@@ -30,7 +30,7 @@ from mtls_as.pki.presented import PresentedCertificate, present
 from mtls_as.pki.trust_domains import TrustDomains, TrustDomainSettings
 from mtls_as.rfc.rfc7591_client_metadata import TlsClientAuth
 from mtls_as.rfc.rfc8705_mtls import match_subject
-from mtls_as.server.client_directory import ClientDirectory
+from mtls_as.server.client_directory import ClientDirectory, StoredClients
 from mtls_as.server.clients import Client, ClientSource, parse_client
 
 LIMIT: Final = 1.2
@@ -89,7 +89,7 @@ class Contender:
         trust = TrustDomains.load(settings, base=folder)
         loaded = time.perf_counter()
         clients = [_client(a.domain, number) for a in authorities for number in range(clients_per_domain)]
-        directory = ClientDirectory({client.client_id: client for client in clients}, _no_stored_client)
+        directory = ClientDirectory({client.client_id: client for client in clients}, StoredClients(_no_stored_client))
         print(
             f"{title}: {domains} domains and {len(clients)} clients; anchors loaded in {loaded - prepared:.2f} s, "
             f"clients read in {time.perf_counter() - loaded:.2f} s (certificates made in {prepared - started:.2f} s)"
