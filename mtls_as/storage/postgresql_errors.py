@@ -66,6 +66,8 @@ def _explain(error: BaseException | None, state: object) -> str:
             return "the server has no TLS, which the URL's sslmode asks for"
         case asyncpg.InterfaceError() if "closed" in str(error):
             return "the connection to the database was lost"
+        case asyncpg.InternalClientError():  # the server ended the connection in the midst of an answer
+            return "the connection to the database was lost"
         case TimeoutError():
             return "the database does not answer in time"
         case OSError():

@@ -66,7 +66,8 @@ class Site:
     def reloads(self) -> list[dict[str, object]]:
         """The events of reloads, of all workers."""
         lines = self.process.output.splitlines()
-        return [json.loads(line) for line in lines if '"event": "reload"' in line and line.endswith("}")]
+        events = [json.loads(line) for line in lines if line.endswith("}")]
+        return [event for event in events if event.get("event") == "reload"]
 
     def write_anchor(self, content: str) -> None:
         """Replace the second anchor file at once."""

@@ -227,7 +227,7 @@ def no_answers() -> dict[str, Callable[[Server], bytes | Stream]]:
 @pytest.mark.parametrize("kind", no_answers())
 async def test_what_is_no_answer_says_nothing(make: Callable[..., Server], kind: str) -> None:
     """503, and nothing is remembered of it."""
-    server = make(seconds=0.5)
+    server = make(seconds=2.0)
     with server.server:
         server.reply = lambda _request: no_answers()[kind](server)
         verifier = server.verifier()
