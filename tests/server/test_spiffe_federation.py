@@ -107,7 +107,7 @@ class TestFiles:
         file = tmp_path / domain.write(tmp_path)
         federation = Federation(settings(bundle=file), clock=clock)
         file.write_text("{")
-        with caplog.at_level(logging.WARNING):
+        with caplog.at_level(logging.WARNING, logger="mtls_as"):
             for _ in range(3):
                 await federation.refresh()
         assert len(caplog.records) == 1
