@@ -94,8 +94,8 @@ def eventually(condition: Callable[[], bool]) -> None:
 def serving(folder: Path, *, workers: int) -> Iterator[Site]:
     """`mtls-as serve`, which must end well on SIGTERM."""
     deployment = Deployment(folder, port=free_ports(1)[0], workers=workers).trust("default", PARTNER, GUEST)
+    deployment.sections.append("[limits]\nfailure_burst = 1000")  # the stranger is to be judged each time
     deployment.client("c1", tls_client_auth_san_dns="client.example")
-    deployment.sections.append("[limits]\nfailure_burst = 100000")  # the stranger is to be judged each time
     deployment.write()
     with running_process("serve", cwd=folder) as process:
         process.wait_until_listening(deployment.port)
