@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from mtls_as.storage.errors import DatabaseUnavailable
 from mtls_as.storage.settings import DatabaseSettings
 
 _T = TypeVar("_T")
+
+_BUSY_PAUSE_SECONDS: Final = 0.01
 
 _EXPLANATIONS: Final = {
     sqlite3.SQLITE_BUSY: "is locked by another process",
@@ -134,13 +137,10 @@ class SQLite(Database):
             # The driver would begin transactions late and on its own terms; `begin` below says when and how.
             connection.isolation_level = None
             cursor = connection.cursor()
-            for pragma in (
-                f"busy_timeout={busy_milliseconds}",
-                "journal_mode=WAL",
-                "foreign_keys=ON",
-                "synchronous=FULL",  # a write that was acknowledged survives a power failure
-            ):
-                cursor.execute(f"PRAGMA {pragma}")
+            cursor.execute(f"PRAGMA busy_timeout={busy_milliseconds}")
+            _write_ahead(cursor, seconds=self.lock_timeout)
+            cursor.execute("PRAGMA foreign_keys=ON")
+            cursor.execute("PRAGMA synchronous=FULL")  # a write that was acknowledged survives a power failure
             cursor.close()
 
         @event.listens_for(engine, "begin")
@@ -148,6 +148,23 @@ class SQLite(Database):
             writes = connection.get_execution_options().get("writes", False)
             # A transaction that reads first and writes later could not wait for the lock: SQLite fails it at once.
             connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _write_ahead(cursor: Any, *, seconds: float) -> None:  # noqa: ANN401 - the driver's own cursor
+    """Have the database write ahead in a log.
+
+    SQLite fails at once, whatever the busy time-out, where two processes change a new database to this mode together.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_BUSY_PAUSE_SECONDS)
+        else:
+            return
 
 
 class _NoNotices:

@@ -115,6 +115,18 @@ def test_nodes_that_upgrade_at_the_same_time_take_turns(new_url: str) -> None:
     assert current(new_url) == HEAD
 
 
+def test_a_new_database_is_opened_by_many_at_once(new_url: str) -> None:
+    """None is turned away, whoever of them makes it ready first."""
+    for _ in range(10):
+        Database.at(new_url).create()
+        with ThreadPoolExecutor(8) as nodes:
+            work = [nodes.submit(Database.at(new_url).run, lambda _: None, writes=True) for _ in range(8)]
+        assert [done.exception() for done in work] == [None] * 8
+        if new_url.startswith("sqlite"):
+            for file in Path(new_url.removeprefix("sqlite:///")).parent.glob("test.db*"):
+                file.unlink()
+
+
 def test_a_node_waits_for_the_one_that_upgrades(new_url: str) -> None:
     with ThreadPoolExecutor(1) as other:
         Database.at(new_url).create()
