@@ -10,11 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.postgresql import postgresql
 from tests.programs import HTTP1_VARIABLE
 
 __all__ = ["postgresql"]  # a fixture for every folder of tests
+
+# What an example costs says nothing on machines that others share.
+settings.register_profile("mtls-as", deadline=None)
+settings.load_profile("mtls-as")
 
 _connect = socket.socket.connect
 

@@ -81,6 +81,11 @@ class SigningKey:
     def is_gone(self, at: float) -> bool:
         return self.expires_at is not None and at >= self.expires_at
 
+    @property
+    def never_signs(self) -> bool:
+        """Another took its place while it waited."""
+        return self.expires_at is not None and self.expires_at <= self.activates_at
+
     def has_begun(self, at: float) -> bool:
         """It signs at this time, unless a later key does."""
         return self.activates_at <= at and not self.is_gone(at)
@@ -121,7 +126,7 @@ class SigningKeys:
         if key.is_gone(at):
             return KeyState.GONE
         if at < key.activates_at:
-            return KeyState.NEXT
+            return KeyState.RETIRED if key.never_signs else KeyState.NEXT
         return KeyState.ACTIVE if self.active(key.algorithm, at).kid == key.kid else KeyState.RETIRED
 
     def published(self, at: float) -> dict[str, object]:

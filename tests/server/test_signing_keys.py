@@ -103,9 +103,9 @@ def test_two_rotations_in_a_row_take_turns() -> None:
 def test_an_emergency_takes_the_turn_of_a_waiting_key() -> None:
     """`publish_ahead=0` while a key is `next`: the newest signs at once, and the waiting one never does."""
     keys = rotated(rotated(rotated(SigningKeys(), START), START + 50), START + 80, ahead=0)
-    assert states(keys, START + 80) == ["retired", "next", "active"]
+    assert states(keys, START + 80) == ["retired", "retired", "active"]
     assert states(keys, START + 50 + AHEAD) == ["gone", "gone", "active"]
-    assert states(keys, START + 80 + OVERLAP) == ["gone", "next", "active"]
+    assert states(keys, START + 80 + OVERLAP) == ["gone", "retired", "active"]
 
 
 def test_an_emergency_without_overlap_ends_the_old_key_at_once() -> None:
