@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from mtls_as.server.private_files import is_private
+
 PIN_VARIABLE: Final = "MTLS_AS_PKCS11_PIN"
 
 _MAX_PIN_BYTES: Final = 256
@@ -52,7 +54,7 @@ def _read_private_file(path: Path) -> str:
         # Opening a named pipe would otherwise wait for its writer, perhaps for ever.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123 - a descriptor, not a path
             status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o077:
+            if not stat.S_ISREG(status.st_mode) or not is_private(status):
                 raise SignerConfigurationError(f"{path}: the PIN must be in a file that only its owner may read")
             return file.read(_MAX_PIN_BYTES).decode("utf-8")
     except OSError as error:

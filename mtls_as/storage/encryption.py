@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
 from mtls_as.rfc.rfc4648_base64url import Base64URLError, decode_base64url, encode_base64url
 from mtls_as.rfc.rfc7517_jwk import PublicKey
 from mtls_as.rfc.rfc8259_json import parse_json
+from mtls_as.server.private_files import is_private
 from mtls_as.server.signing_keys import ExternalKey, KeyPair
 from mtls_as.storage.errors import EncryptionKeyError
 
@@ -138,7 +139,7 @@ def _read_private_file(path: Path) -> str:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise EncryptionKeyError(f"{path}: the storage key must be a regular file")
-            if status.st_mode & 0o077:
+            if not is_private(status):
                 raise EncryptionKeyError(f"{path}: others may read the storage key; allow its owner only: chmod 600")
             return file.read(_MAX_FILE_BYTES).decode("ascii")
     except FileNotFoundError:

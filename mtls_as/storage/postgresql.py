@@ -5,7 +5,6 @@ import contextlib
 import os
 import shutil
 import ssl
-import stat
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from mtls_as.server.private_files import is_private
 from mtls_as.storage.backup import BackupImpossible, new_file
 from mtls_as.storage.engine import Database
 from mtls_as.storage.errors import DatabaseUnavailable
@@ -194,7 +194,7 @@ class PostgreSQL(Database):
             return self.address.password
         try:
             with file.open("rb") as stream:
-                if stat.S_IMODE(os.fstat(stream.fileno()).st_mode) & 0o077:
+                if not is_private(os.fstat(stream.fileno())):
                     raise DatabaseUnavailable(f"{file}: others may read the password; forbid it with: chmod 600 {file}")
                 lines = stream.read(_MAX_PASSWORD_BYTES).decode().splitlines()
         except OSError as error:

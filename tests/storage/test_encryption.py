@@ -1,5 +1,6 @@
 """The storage key: where it comes from, and that nothing else opens what it closed."""
 
+import contextlib
 import os
 import stat
 from pathlib import Path
@@ -74,6 +75,30 @@ def test_a_file_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> No
     (tmp_path / "as.key").chmod(mode)
     with pytest.raises(EncryptionKeyError, match=r"as\.key: others may read .* chmod 600"):
         read_encryption_key(tmp_path / "as.key", {})
+
+
+@pytest.mark.parametrize(("mode", "taken"), [(0o440, True), (0o640, True), (0o444, False), (0o460, False)])
+def test_a_file_of_root_may_be_open_to_the_service_by_its_group(
+    unprivileged_folder: Path, mode: int, *, taken: bool
+) -> None:
+    """As systemd and Kubernetes hand over secrets; never to everybody, nor for writing."""
+    if os.getuid() != 0:
+        pytest.skip("only root can hand over files")
+    file = unprivileged_folder / "as.key"
+    create_key_file(file)
+    os.seteuid(0)
+    os.chown(file, 0, 65534)
+    file.chmod(mode)
+    with pytest.raises(EncryptionKeyError, match="others may read the storage key"):
+        read_encryption_key(file, {})  # root itself is handed nothing
+    os.setegid(65534)
+    os.seteuid(65534)
+    try:
+        with contextlib.nullcontext() if taken else pytest.raises(EncryptionKeyError, match="others may read"):
+            assert len(read_encryption_key(file, {}).secret) == 32
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
