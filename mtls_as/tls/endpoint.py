@@ -10,7 +10,7 @@ from hypercorn.config import Config
 from OpenSSL import SSL
 
 from mtls_as.tls.context import build_context
-from mtls_as.tls.credentials import ServerCredentials
+from mtls_as.tls.credentials import ServerCredentials, TLSConfigurationError
 from mtls_as.tls.eager_start import EagerStart
 from mtls_as.tls.listeners import Listener
 from mtls_as.tls.plain_layer import PlainLayer
@@ -58,7 +58,7 @@ class Endpoint:
     starter: EagerStart = field(init=False)
     """Starts what answers directly."""
     context: SSL.Context = field(init=False)
-    server_cert: str = field(init=False)
+    server_cert: str = field(init=False, default="")
     draining: bool = False
     """The server is about to stop: every connection ends with the answer that it is on, or waits for."""
     stopping: bool = False
@@ -73,6 +73,13 @@ class Endpoint:
     def is_stopping(self) -> bool:
         """As the attribute, for those who ask at each request."""
         return self.stopping
+
+    def begin(self, credentials: ServerCredentials | None) -> None:
+        """Serve with these; a listener without TLS needs none. Raises `TLSConfigurationError`."""
+        if credentials is not None:
+            self.use(*self.prepare(credentials))
+        elif self.listener.tls:
+            raise TLSConfigurationError(f"listener {self.listener.name}: there is no certificate to speak TLS with")
 
     def use(self, context: SSL.Context, server_cert: str) -> None:
         """Serve further connections with this context; those that stand keep theirs."""

@@ -60,7 +60,7 @@ def hypercorn_config(max_head_bytes: int = MAX_HEAD_BYTES) -> Config:
 async def serve_listeners(
     listeners: Sequence[Listener],
     sockets: Sequence[socket.socket],
-    credentials: ServerCredentials,
+    credentials: ServerCredentials | None,
     *,
     timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
     shutdown: asyncio.Event,
@@ -75,6 +75,7 @@ async def serve_listeners(
 ) -> None:
     """Serve each listener on its socket (see `bind_listeners`) until `shutdown` is set, then stop gracefully.
 
+    `credentials` may be None where no listener has TLS.
     At SIGHUP `reload` is called for new credentials; if it raises `TLSConfigurationError` the old ones stay. It is
     called in the main thread only, since signals arrive there. `on_handshake_failure` gets a stable reason and the
     peer's address, `on_handshake` the seconds of a handshake that is complete, and `population` the connections as they
@@ -108,7 +109,7 @@ async def serve_listeners(
                 on_handshake_failure=on_handshake_failure,
                 on_handshake=on_handshake,
             )
-            endpoint.use(*endpoint.prepare(credentials))
+            endpoint.begin(credentials)
             stack.callback(endpoint.starter.close)
             endpoints.append(endpoint)
         for app in {id(listener.app): listener.app for listener in listeners}.values():

@@ -7,6 +7,7 @@ an answer.
 import json
 import logging
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Final, Protocol
 
@@ -125,7 +126,8 @@ class ResourceGuard:
                 verified.claims, authorization_details=self._authorization_details, actors=self._actors
             )
         except MalformedBearerRequest as error:
-            return self._refusal(HTTPStatus.BAD_REQUEST, error=BearerError.INVALID_REQUEST, description=str(error))
+            refusal = self._refusal(HTTPStatus.BAD_REQUEST, error=BearerError.INVALID_REQUEST, description=str(error))
+            return replace(refusal, detail=str(error))
         except (
             CertificateRefused,
             InsufficientAuthorization,
@@ -134,7 +136,7 @@ class ResourceGuard:
             InvalidToken,
             VerificationUnavailable,
         ) as error:
-            return self._refused(error, scheme)
+            return replace(self._refused(error, scheme), detail=str(error))
         return verified
 
     def insufficient(self, token: VerifiedToken, scopes: Iterable[str]) -> Refusal | None:

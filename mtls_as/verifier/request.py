@@ -64,3 +64,5 @@ class Refusal(Answer):
 
     error: BearerError | None
     description: str | None
+    detail: str = ""
+    """Why, for the log: it holds no token, and quoted input is escaped. Empty where nothing was presented."""

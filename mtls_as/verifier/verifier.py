@@ -132,6 +132,16 @@ class AccessTokenVerifier:
         """Whether tokens that are bound to DPoP keys are good here."""
         return self._proofs is not None
 
+    async def prepare(self) -> None:
+        """Have the issuer's keys at hand, fetched if need be: before the first request, or to ask whether that works.
+
+        Raises `VerificationUnavailable` as long as no key is known.
+        """
+        try:
+            await self._keys.keys()
+        except DocumentUnavailable as error:
+            raise VerificationUnavailable(str(error)) from None
+
     async def verify(
         self,
         token: str,
