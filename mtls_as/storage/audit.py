@@ -22,6 +22,7 @@ from mtls_as.server.audit import (
     Purpose,
     Sealer,
     chained,
+    next_link,
 )
 from mtls_as.storage.encryption import EncryptionKey
 from mtls_as.storage.errors import DatabaseUnavailable
@@ -112,8 +113,7 @@ class AuditRepository:
     async def find(self, sequence: int) -> AuditRecord | None:
         """One record."""
         async with self._transactions.read() as connection:
-            row = (await connection.execute(select(records).where(records.c.sequence == sequence))).one_or_none()
-        return None if row is None else _record(row)
+            return await _found(connection, sequence)
 
     async def records(self, *, after: int, through: int) -> AsyncIterator[AuditRecord]:
         """The records in their order, from behind one number up to another; as many at a time as memory notices."""
@@ -165,14 +165,14 @@ class AuditRepository:
     async def _prune_page(self, connection: AsyncConnection, ended_before: float, keep: int) -> int:
         bounds = await _locked(connection)
         through = await _prunable(connection, bounds, ended_before, keep)
-        row = await connection.execute(select(records).where(records.c.sequence == through))
-        last = row.one_or_none()
-        if last is None:
-            return 0
-        record = _record(last)
-        if not self.sealer.is_genuine(Purpose.RECORD, record.link, record.seal):
+        problem = self._forged_ends(bounds)
+        record = await _found(connection, through)
+        if record is not None:
+            problem = problem or await self._forged(connection, bounds.anchor, record)
+        if problem is not None:
             # What was forged shall stay, to be found; that the trail grows meanwhile will be noticed.
-            _diagnostics.critical("the audit trail was altered: record %d has no genuine seal", through)
+            _diagnostics.critical("the audit trail was altered, and nothing of it is pruned: %s", problem)
+        if problem is not None or record is None:
             return 0
         seal = self.sealer.seal(Purpose.ANCHOR, record.link)
         await connection.execute(
@@ -180,6 +180,29 @@ class AuditRepository:
         )
         result = await connection.execute(delete(records).where(records.c.sequence <= through))
         return int(result.rowcount)
+
+    def _forged_ends(self, bounds: Bounds) -> str | None:
+        """What is wrong with the ends, by which pruning is measured and which it seals anew."""
+        if not self.sealer.is_genuine(Purpose.HEAD, bounds.head, bounds.head_seal):
+            return "its head has no genuine seal"
+        if not self.sealer.is_genuine(Purpose.ANCHOR, bounds.anchor, bounds.anchor_seal):
+            return "what says where it begins has no genuine seal"
+        return None
+
+    async def _forged(self, connection: AsyncConnection, anchor: Link, record: AuditRecord) -> str | None:
+        """What is wrong with a record, of which the time decides whether it and all before it are forgotten."""
+        sequence = record.link.sequence
+        if not self.sealer.is_genuine(Purpose.RECORD, record.link, record.seal):
+            return f"record {sequence} has no genuine seal"
+        before = await _found(connection, sequence - 1)
+        if next_link(anchor if before is None else before.link, record.entry) != record.link:
+            return f"record {sequence} was altered, or does not follow the one before it"
+        return None
+
+
+async def _found(connection: AsyncConnection, sequence: int) -> AuditRecord | None:
+    row = (await connection.execute(select(records).where(records.c.sequence == sequence))).one_or_none()
+    return None if row is None else _record(row)
 
 
 async def _prunable(connection: AsyncConnection, bounds: Bounds, ended_before: float, keep: int) -> int:

@@ -294,6 +294,37 @@ async def test_what_was_forged_is_not_pruned(storage: Storage, caplog: pytest.Lo
     assert "no genuine seal" in caplog.text
 
 
+async def test_records_made_old_are_not_pruned(storage: Storage, caplog: pytest.LogCaptureFixture) -> None:
+    """Somebody with the database sets their times back, so that the server would forget them, and seal that."""
+    await storage.audit.append(entries(10))
+    await tamper(storage, update(records).where(records.c.sequence <= 8).values(at=1.0))
+    assert await storage.audit.prune(ended_before=1_000.0, keep=100) == 0
+    assert "was altered" in caplog.text
+    assert await damage(storage) is not None
+
+
+async def test_a_forged_head_prunes_nothing(storage: Storage, caplog: pytest.LogCaptureFixture) -> None:
+    """Of a trail that pretends to be long, all but the last would be forgotten; then the old head is put back."""
+    await storage.audit.append(entries(10))
+    genuine = await head_row(storage)
+    await tamper(storage, update(ends).values(head_sequence=1_000_000))
+    assert await storage.audit.prune(ended_before=0.0, keep=100) == 0
+    assert "was altered" in caplog.text
+    await tamper(storage, update(ends).values(**genuine))
+    verified = await verify_trail(storage.audit, storage.audit.sealer)
+    assert (verified.damage, verified.count) == (None, 10)
+
+
+async def test_a_forged_beginning_prunes_nothing(storage: Storage) -> None:
+    """What was taken away in front would else be hidden by an anchor that the server itself has sealed."""
+    await storage.audit.append(entries(10))
+    third = await row(storage, 3)
+    forged = {"anchor_sequence": 3, "anchor_hash": third["hash"], "anchor_seal": third["seal"]}
+    await tamper(storage, delete(records).where(records.c.sequence <= 3), update(ends).values(**forged))
+    assert await storage.audit.prune(ended_before=1_006.0, keep=100) == 0
+    assert await damage(storage) is not None
+
+
 def test_no_two_contents_have_one_hash() -> None:
     """Where one member ends and the next begins counts."""
 
