@@ -131,7 +131,7 @@ class TLSConnection(asyncio.Protocol):
         self._writing_paused = False
         self._progress = self._loop.time()
         self._flush()
-        self._go_on()
+        self.go_on()
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Let go of everything, and let Hypercorn's protocol know if it has something open."""
@@ -306,10 +306,15 @@ class TLSConnection(asyncio.Protocol):
         if self._ended:
             return
         self._ended = True
-        if self._incoming or self._pumping or (self._tasks is not None and not self._tasks.idle):
+        if self._incoming or self._pumping or self._has_work():
             self._pump()
         else:
             self._close()
+
+    def _has_work(self) -> bool:
+        """Whether requests are in the works, or wait for those, or for their turn, in the direct lane."""
+        is_behind = self._direct is not None and self._direct.is_behind
+        return is_behind or (self._tasks is not None and not self._tasks.idle)
 
     def _abandon(self) -> None:
         """The client is gone: the request in the works hears of it, those behind it are not begun."""
@@ -375,6 +380,17 @@ class TLSConnection(asyncio.Protocol):
         else:
             self._set_idle(idle=True)
         self._flush()
+
+    def go_on(self) -> None:
+        """Let the direct lane answer what was received meanwhile; after the last answer to a client that has ended
+        there is nothing left to do.
+        """
+        if self._direct is not None and self._http is None and self._state not in OVER:
+            self._direct.go_on()
+            if self._http is None:
+                self._pace_reading(self._direct.backlog)
+        if self._ended and not self._has_work():
+            self._close()
 
     def hand_over(self, received: bytes) -> None:
         """Have Hypercorn read these bytes, which begin a request."""
@@ -501,16 +517,7 @@ class TLSConnection(asyncio.Protocol):
         if self._state is State.LOST:
             self._release()
             return
-        self._go_on()
-        if self._ended and (self._tasks is None or self._tasks.idle):
-            self._close()
-
-    def _go_on(self) -> None:
-        """Let the direct lane answer what was received meanwhile."""
-        if self._direct is not None and self._http is None and self._state not in OVER:
-            self._direct.go_on()
-            if self._http is None:
-                self._pace_reading(self._direct.backlog)
+        self.go_on()
 
     def _release(self) -> None:
         """Leave the population, and break the cycles with Hypercorn's objects, so that memory is free at once."""

@@ -19,6 +19,8 @@ from mtls_as.tls.plain_request import PlainHead, read_plain_head
 
 _logger = logging.getLogger("mtls_as.tls")
 
+_ANSWERS_IN_A_TURN: Final = 8
+"""Then other connections have theirs: thousands of pipelined requests may come at once."""
 _FAILED: Final = b"HTTP/1.1 500 \r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
@@ -47,6 +49,10 @@ class Carrier(Protocol):
         """Send a whole answer, after which the connection is idle, or closed if it is the `last`."""
         ...
 
+    def go_on(self) -> None:
+        """Call `DirectLane.go_on`, unless the connection is over."""
+        ...
+
     def hand_over(self, received: bytes) -> None:
         """Have h11 read what was received, from the beginning of a request on."""
         ...
@@ -56,7 +62,8 @@ class DirectLane:
     """The direct lane of one connection. What it is not to answer goes to `carrier.hand_over`, from the head on."""
 
     __slots__ = (
-        "_answers", "_busy", "_carrier", "_endpoint", "_head", "_lacks_body", "_late", "_over", "_received", "_scope",
+        "_answers", "_busy", "_carrier", "_endpoint", "_head", "_lacks_body", "_late", "_over", "_received", "_rests",
+        "_scope",
     )  # fmt: skip
 
     def __init__(self, answers: DirectAnswers, carrier: Carrier, scope: Mapping[str, Any]) -> None:
@@ -70,6 +77,8 @@ class DirectLane:
         self._late: asyncio.TimerHandle | None = None
         self._busy = False
         self._over = False
+        self._rests = False
+        """Others have their turn."""
         self._lacks_body = False
 
     @property
@@ -87,14 +96,25 @@ class DirectLane:
         """How many bytes wait for an answer that is on its way. Those of a body that is not whole do not count."""
         return 0 if self.waits_for_client else len(self._received)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether requests were received to which no answer is on its way."""
+        return bool(self.backlog) and not self._over
+
     def receive(self, data: bytes) -> None:
         """Take what the client has sent, and answer what is whole."""
         self._received = self._received + data if self._received else data
         self.go_on()
 
     def go_on(self) -> None:
-        """Answer what is whole, unless an answer is on its way."""
-        while self._received and not self._busy and not self._over and self._carrier.takes_answers:
+        """Answer what is whole, unless an answer is on its way. After some answers others have their turn first."""
+        answers_left = _ANSWERS_IN_A_TURN
+        while self._received and not self._busy and not self._over and not self._rests and self._carrier.takes_answers:
+            if not answers_left:
+                self._rests = True
+                asyncio.get_running_loop().call_soon(self._wake)
+                return
+            answers_left -= 1
             head = self._head or self._begin()
             if head is None or len(self._received) < head.size + head.body_length:
                 return
@@ -107,6 +127,10 @@ class DirectLane:
         self._over = True
         self._received = b""
         self._stop_waiting()
+
+    def _wake(self) -> None:
+        self._rests = False
+        self._carrier.go_on()
 
     def _begin(self) -> PlainHead | None:
         """The head of the next request; None if that is not to be answered here, and handed over."""

@@ -2,14 +2,16 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from pathlib import Path
 
 import pytest
+from OpenSSL import SSL
 
 from mtls_as.tls import Timeouts
 from tests.tls.apps import Both
-from tests.tls.peers import PATIENT, QUICK, Client, serving, until
+from tests.tls.peers import PATIENT, QUICK, Client, MemoryClient, client_context, serving, until
 from tests.tls.test_smuggling import BROKEN_CHUNKS, POST, REFUSED, SMUGGLED
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -247,3 +249,42 @@ async def test_many_requests_wait_at_once(tmp_path: Path) -> None:
         for connection in connections:
             await connection.close()
     assert app.lanes == ["direct"] * 20
+
+
+async def test_pipelined_requests_leave_others_their_turn(tmp_path: Path) -> None:
+    """However many come in one piece: else one client would have the event loop for seconds."""
+    app, turns = Both(), [0]
+    number = 500
+
+    async def count_turns() -> None:
+        while len(app.asked) < number:
+            turns.append(len(app.asked))
+            await asyncio.sleep(0)
+        turns.append(number)
+
+    async with serving(app, tmp_path, direct=app) as server, await server.connect() as connection:
+        counting = asyncio.create_task(count_turns())
+        await connection.send(GET * number)
+        answers = [await connection.answer() for _ in range(number)]
+        await counting
+    assert {answer.status for answer in answers} == {200}
+    assert app.lanes == ["direct"] * number
+    assert max(after - before for before, after in itertools.pairwise(turns)) < 50
+
+
+async def test_the_end_behind_pipelined_requests_waits_for_their_turn(tmp_path: Path) -> None:
+    """A client that says at once that it sends nothing more gets all its answers, and then the end."""
+    app = Both()
+    async with serving(app, tmp_path, direct=app) as server:
+        client = MemoryClient(client_context())
+        await client.open(server)
+        await client.run(client.connection.do_handshake)
+        client.connection.sendall(GET * 100)
+        client.connection.shutdown()
+        await client.flush()
+        received = b""
+        with contextlib.suppress(SSL.ZeroReturnError):
+            while True:
+                received += await client.run(lambda: client.connection.recv(65536))
+        await client.close()
+    assert received.count(b"HTTP/1.1 200 ") == 100
