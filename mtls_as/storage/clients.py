@@ -1,5 +1,6 @@
 """Stored clients: those that the command line registers while the server runs."""
 
+import asyncio
 import json
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
@@ -16,11 +17,13 @@ from mtls_as.server.revocation import Revocation
 from mtls_as.storage.errors import ClientChanged, ClientExists, ClientHasNoSecrets, ClientNotFound, DatabaseUnavailable
 from mtls_as.storage.in_time import limited
 from mtls_as.storage.revocations import add_revocation
-from mtls_as.storage.schema import client_secrets, clients
+from mtls_as.storage.schema import HAS_CERTIFICATE, client_secrets, clients
 from mtls_as.storage.transactions import Transactions
 
 _NAMES_AT_ONCE: Final = 500
 """Databases bound the number of values in one statement."""
+_CLIENTS_AT_ONCE: Final = 20
+"""Registrations that are read before requests have their turn."""
 
 
 @limited
@@ -66,7 +69,7 @@ class ClientRepository:
 
     async def with_certificates(self, limit: int) -> tuple[Client, ...]:
         """So many of the clients that registered certificates of their own."""
-        statement = select(clients).where(clients.c.registration.contains('"x5c"')).order_by(clients.c.client_id)
+        statement = select(clients).where(HAS_CERTIFICATE).order_by(clients.c.client_id)
         return await self._select(statement.limit(limit))
 
     async def replace(self, client: Client, *, expected: Client | None = None) -> None:
@@ -126,7 +129,7 @@ class ClientRepository:
 
 async def insert_client(connection: AsyncConnection, client: Client, *, at: float) -> None:
     """Store a new client, with its secrets, in a transaction that may do more."""
-    values = {"client_id": client.client_id, **_columns(client), "created_at": at, "updated_at": at}
+    values = {"client_id": client.client_id, **client_columns(client), "created_at": at, "updated_at": at}
     await connection.execute(insert(clients).values(values))
     await _insert_secrets(connection, client.client_id, client.secrets)
 
@@ -134,7 +137,7 @@ async def insert_client(connection: AsyncConnection, client: Client, *, at: floa
 async def replace_client(connection: AsyncConnection, client: Client, *, at: float) -> None:
     """`ClientRepository.replace`, in a transaction that may do more."""
     statement = update(clients).where(clients.c.client_id == client.client_id)
-    result = await connection.execute(statement.values(_columns(client) | {"updated_at": at}))
+    result = await connection.execute(statement.values(client_columns(client) | {"updated_at": at}))
     _require_one(result.rowcount, client.client_id)
     if not isinstance(client.metadata.authentication, ClientSecret):
         await connection.execute(delete(client_secrets).where(client_secrets.c.client_id == client.client_id))
@@ -150,7 +153,12 @@ async def _select(connection: AsyncConnection, statement: Select[tuple[object, .
     """Clients with their secrets, in the order of the statement."""
     rows = (await connection.execute(statement)).all()
     secrets = await _secrets(connection, statement) if any(_may_have_secrets(row) for row in rows) else {}
-    return tuple(replace(_client(row), secrets=tuple(secrets.get(row.client_id, ()))) for row in rows)
+    found = []
+    for number, row in enumerate(rows, start=1):
+        found.append(replace(_client(row), secrets=tuple(secrets.get(row.client_id, ()))))
+        if number % _CLIENTS_AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return tuple(found)
 
 
 async def _secrets(connection: AsyncConnection, statement: Select[tuple[object, ...]]) -> dict[str, list[StoredSecret]]:
@@ -188,7 +196,8 @@ def _require_one(count: int, client_id: str) -> None:
         raise ClientNotFound(f'no client "{client_id}" is stored')
 
 
-def _columns(client: Client) -> dict[str, object]:
+def client_columns(client: Client) -> dict[str, object]:
+    """What the table says of a client beside its name and its times."""
     registration = format_client(client)
     del registration["enabled"]
     return {"registration": json.dumps(registration), "enabled": client.enabled}

@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 metadata: Final = MetaData(
@@ -31,6 +32,9 @@ metadata: Final = MetaData(
     }
 )
 
+HAS_CERTIFICATE: Final = text("""registration LIKE '%"x5c"%'""")
+"""Of a client: in these very words, in which databases see that the index of such clients is meant."""
+
 clients: Final = Table(
     "clients",
     metadata,
@@ -39,6 +43,7 @@ clients: Final = Table(
     Column("enabled", Boolean, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
+    Index("ix_clients_with_certificates", "client_id", sqlite_where=HAS_CERTIFICATE, postgresql_where=HAS_CERTIFICATE),
 )
 
 signing_keys: Final = Table(
@@ -66,7 +71,7 @@ seen_certificates: Final = Table(
     Column("first_used_at", Double, nullable=False),
     Column("last_used_at", Double, nullable=False),
     Column("count", BigInteger, nullable=False),
-    Index("ix_seen_certificates_client_id", "client_id"),
+    Index("ix_seen_certificates_client_id_first_used_at", "client_id", "first_used_at"),
     Index("ix_seen_certificates_last_used_at", "last_used_at"),
 )
 
