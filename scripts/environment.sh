@@ -8,6 +8,7 @@
 
 venv=${MTLS_AS_VENV:-$root/.venv}
 python=$venv/bin/python
+npm_packages=$root/tests/interop/node
 
 fail() {
     printf '%s\n' "$*" >&2
@@ -48,10 +49,20 @@ install_project() {
     "$python" -m pip install --quiet --disable-pip-version-check "$@" || fail "The project could not be installed in $venv."
 }
 
+# Exactly those of the lock file, in $venv/node; Node and npm are in the virtual environment already.
+install_npm_packages() {
+    mkdir -p "$venv/node"
+    cp "$npm_packages/package.json" "$npm_packages/package-lock.json" "$npm_packages/.npmrc" "$venv/node"
+    (PATH="$(cd "$venv/bin" && pwd):$PATH" && cd "$venv/node" && npm ci --silent) && return
+    echo "The packages of npm could not be installed; tests that need them are skipped." >&2
+    return 1
+}
+
 # What an installation depends on: where the project is, and what it asks for.
 project_state() {
-    "$python" -c 'import hashlib, sys; print(sys.argv[1], hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' \
-        "$root/pyproject.toml"
+    "$python" -c 'import hashlib, sys
+print(sys.argv[1], hashlib.sha256(b"".join(open(name, "rb").read() for name in sys.argv[1:])).hexdigest())' \
+        "$root/pyproject.toml" "$npm_packages/package-lock.json"
 }
 
 prepare_environment() {
@@ -65,5 +76,6 @@ prepare_environment() {
     done
     echo "Installing the project and what it needs in $venv" >&2
     install_project "$1"
+    [ "$1" != dev ] || install_npm_packages || return 0 # the next time tries again
     printf '%s\n' "$state" >"$venv/.mtls-as-$1"
 }
