@@ -28,6 +28,8 @@ config_option = click.option(
     type=click.Path(path_type=Path),
     default=DEFAULT_CONFIG,
     show_default=True,
+    envvar="MTLS_AS_CONFIG",
+    show_envvar=True,
     metavar="FILE",
     help="The configuration file.",
 )
@@ -59,7 +61,13 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
     file = click.Path(path_type=Path)
     for option in reversed(
         (
-            click.option("--server", metavar="URL", help="Ask a running server: its admin listener, or a profile."),
+            click.option(
+                "--server",
+                envvar="MTLS_AS_SERVER",
+                show_envvar=True,
+                metavar="URL",
+                help="Ask a running server: its admin listener, or a profile.",
+            ),
             click.option("--issuer", "server_issuer", metavar="URL", help="With --server: who issues the token."),
             click.option("--as", "server_client_id", metavar="ID", help="With --server: the client to be."),
             click.option("--cert", "server_certificate", type=file, metavar="FILE", help="Its certificate chain, PEM."),

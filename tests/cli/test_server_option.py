@@ -215,3 +215,14 @@ def test_a_server_that_is_not_there_or_not_one(site: Workplace, tmp_path: Path) 
     for url, message in (("https://localhost:1", "ConnectError"), (site.issuer, "404")):
         site.write("elsewhere.toml", re.sub(r'server = ".*"', f'server = "{url}"', profile))
         assert message in site.fail("client", "list", "--server", "elsewhere.toml")
+
+
+def test_the_environment_says_it_for_all_commands(site: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`MTLS_AS_SERVER` is the profile, `MTLS_AS_CONFIG` the configuration; options win over both."""
+    monkeypatch.setenv("MTLS_AS_SERVER", "operator.toml")
+    monkeypatch.setenv("MTLS_AS_CONFIG", "nowhere.toml")
+    assert site.succeed("keys", "list", "--json") == site.succeed("keys", "list", "--json", *REMOTE)
+    assert "does not have the scope" in site.fail("keys", "list", "--server", "reader.toml")
+    monkeypatch.delenv("MTLS_AS_SERVER")
+    assert "nowhere.toml" in site.fail("keys", "list")
+    assert site.succeed("keys", "list", "--config", "config.toml")
