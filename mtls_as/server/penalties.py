@@ -89,6 +89,7 @@ class Penalties:
         """Write what is new, and take over what others have written. Raises `StorageUnavailable`."""
         now, at = self._monotonic(), self._clock()
         self._until = {key: until for key, until in self._until.items() if until > now}
+        self._unwritten = {key: until for key, until in self._unwritten.items() if until > at}
         unwritten = list(self._unwritten.items())[:MAX_WRITTEN]
         if unwritten:
             await self._store.add([Penalty(kind=key[0], value=key[1], until=until) for key, until in unwritten])

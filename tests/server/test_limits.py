@@ -281,6 +281,27 @@ async def test_penalties_are_bounded_and_no_flood_pushes_them_out() -> None:
     assert len(penalties) == 0
 
 
+async def test_what_waits_to_be_shared_is_bounded_and_not_yet_over() -> None:
+    """More is imposed than is written, for hours: what has ended meanwhile neither waits nor is written."""
+    node = Node()
+    penalties = node.limits.penalties
+    for hour in range(20):
+        for number in range(1_000):
+            penalties.impose(PenaltyKind.ADDRESS, f"{hour}.{number}", seconds=60.0, now=node.now)
+        await penalties.follow()
+        node.now += 61.0
+    assert len(penalties._unwritten) <= 1_000
+    assert node.store.writes == 20 * MAX_WRITTEN
+    assert {value.partition(".")[0] for _, value in list(node.store.rows)[-MAX_WRITTEN:]} == {"19"}
+    node.store.is_available = False
+    for _ in range(3):
+        penalties.impose(PenaltyKind.ADDRESS, f"at {node.now}", seconds=60.0, now=node.now)
+        with pytest.raises(StorageUnavailable):
+            await penalties.follow()
+        node.now += 61.0
+    assert len(penalties._unwritten) == 1
+
+
 def test_a_reload_keeps_what_has_not_changed() -> None:
     """An emptied bucket is not filled by it, unless its rate is another."""
     node = Node()
