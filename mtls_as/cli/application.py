@@ -12,6 +12,7 @@ from mtls_as.cli.cert import cert
 from mtls_as.cli.client import client
 from mtls_as.cli.db import db
 from mtls_as.cli.errors import explain
+from mtls_as.cli.gateway import gateway
 from mtls_as.cli.health import health
 from mtls_as.cli.init import init
 from mtls_as.cli.inventory import inventory
@@ -82,6 +83,7 @@ for _command in (
     db,
     serve,
     check_config,
+    gateway,
     health,
     client,
     cert,

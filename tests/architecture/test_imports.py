@@ -36,10 +36,12 @@ ARROWS = {
         "tls",
         "signers",
     },
+    "gateway": {"config", "forwarded", "observability", "rfc", "tls", "verifier"},
     "cli": {
         "wiring",
         "client",
         "config",
+        "gateway",
         "pki",
         "remote",
         "rfc",
