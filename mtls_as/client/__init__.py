@@ -1,6 +1,11 @@
-"""The client's side: gets access tokens with a certificate and keeps them fresh, for httpx."""
+"""The client's side: gets access tokens with a certificate and keeps them fresh, for httpx and others.
+
+Adapters for other libraries stand in modules of their own: `mtls_as.client.requests`, `.aiohttp` and `.grpc`.
+"""
 
 from mtls_as.client.auth import MutualTLSAuth, fetch_token
+from mtls_as.client.certificate_files import CertificateFiles
+from mtls_as.client.credentials import CertificateSource, Credentials
 from mtls_as.client.errors import (
     AuthorizationServerError,
     ClientConfigurationError,
@@ -9,14 +14,19 @@ from mtls_as.client.errors import (
     TokenRequestError,
 )
 from mtls_as.client.exchange import AccessToken
+from mtls_as.client.token_source import TokenSource
 
 __all__ = [
     "AccessToken",
     "AuthorizationServerError",
+    "CertificateFiles",
+    "CertificateSource",
     "ClientConfigurationError",
     "ClientError",
+    "Credentials",
     "InsecureRequest",
     "MutualTLSAuth",
     "TokenRequestError",
+    "TokenSource",
     "fetch_token",
 ]

@@ -1,39 +1,37 @@
 """Authentication for httpx: every request carries a token bound to the client's certificate."""
 
-import asyncio
-import re
-import ssl
-import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
-from typing import Final
-from weakref import WeakKeyDictionary
+from typing import Any, Final, Self
 
 import httpx
 
-from mtls_as.client.credentials import client_context
-from mtls_as.client.errors import ClientConfigurationError, InsecureRequest
-from mtls_as.client.exchange import AccessToken, TokenRequest, fetch, fetch_blocking
-from mtls_as.rfc.rfc8414_metadata import MetadataError, metadata_url
+from mtls_as.client.credentials import CertificateSource
+from mtls_as.client.exchange import AccessToken
+from mtls_as.client.refusals import calls_token_invalid, require_https
+from mtls_as.client.renewed_context import RenewedContext
+from mtls_as.client.token_source import BoundToken, TokenSource
+from mtls_as.client.transports import CREDENTIALS, AsyncRenewedTransport, RenewedTransport
 
-_INVALID_TOKEN: Final = re.compile(r"\berror *= *\"?invalid_token\b")
+_MOST_OUTDATED: Final = 100
+_CONNECTION_OPTIONS: Final = ("http1", "http2", "limits", "proxy")
 
 
 class MutualTLSAuth(httpx.Auth):
     """An `httpx.Auth` that gets bound tokens with a certificate and keeps them fresh, for sync and async clients alike.
 
         auth = MutualTLSAuth(issuer="https://as.example", client_id="reports", certificate=…, private_key=…)
-        client = httpx.Client(auth=auth, verify=auth.ssl_context())
+        with auth.client() as http: ...
 
-    The httpx client must use `ssl_context()`, since a bound token is only good together with its certificate (RFC 8705
-    §3). The token endpoint is found through the issuer's metadata. `certificate` is a PEM file with the chain, leaf
-    first, `private_key` one with the key, `ca` one with the only CAs to trust. `scope` and `resource` go into the token
-    request. One token is asked for at a time, before the old one ends, and once more when a resource server calls it
-    invalid.
+    Requests must go over connections that present the certificate, since a bound token is only good together with it
+    (RFC 8705 §3): those of `client()` and `async_client()`, or of a client with `verify=auth.ssl_context()`. Tokens
+    are those of a `TokenSource`, which has the same arguments and errors; `scope` and `resource` go into the token
+    request. A token that a resource server calls invalid is replaced, and the request sent once more where its body
+    can be. A redirect to another origin gets no token.
 
-    Raises `ClientConfigurationError` here; while requests are made, `TokenRequestError`, `AuthorizationServerError`,
-    and `InsecureRequest` for a URL that is not https.
+    While requests are made, raises `TokenRequestError`, `AuthorizationServerError`, and `InsecureRequest` for a URL
+    that is not https.
     """
 
     def __init__(
@@ -41,66 +39,91 @@ class MutualTLSAuth(httpx.Auth):
         *,
         issuer: str,
         client_id: str,
-        certificate: str | Path,
-        private_key: str | Path,
+        certificate: str | Path | CertificateSource,
+        private_key: str | Path | None = None,
         scope: str | None = None,
         resource: str | None = None,
         ca: str | Path | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        try:
-            metadata_url(issuer)
-        except MetadataError as error:
-            raise ClientConfigurationError(f"issuer: {error}") from None
-        self._wanted = TokenRequest(issuer=issuer, client_id=client_id, scope=scope, resource=resource)
-        self._context = client_context(Path(certificate), Path(private_key), Path(ca) if ca is not None else None)
-        self._clock = clock
-        self._token: AccessToken | None = None
-        self._lock = threading.Lock()
-        self._async_locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+        self.tokens = TokenSource(
+            issuer=issuer, client_id=client_id, certificate=certificate, private_key=private_key, ca=ca, clock=clock
+        )
+        self._scope = scope
+        self._resource = resource
 
-    def ssl_context(self) -> ssl.SSLContext:
-        """The context with the certificate, to be given to the httpx client as `verify`."""
-        return self._context
+    @classmethod
+    def using(cls, tokens: TokenSource, *, scope: str | None = None, resource: str | None = None) -> Self:
+        """One for a scope and a resource, with the tokens of a source that others use, too."""
+        auth = cls.__new__(cls)
+        auth.tokens, auth._scope, auth._resource = tokens, scope, resource  # noqa: SLF001 # its own constructor
+        return auth
+
+    def client(self, **options: Any) -> httpx.Client:  # noqa: ANN401 # as httpx.Client
+        """A client whose every connection presents the certificate of the token that goes over it, renewed or not.
+
+        `options` are those of `httpx.Client`. Proxies of the environment are not used. Raises `TypeError` for options
+        that would say something else about certificates.
+        """
+        connections = _take_connection_options(options)
+        return httpx.Client(
+            auth=self, transport=RenewedTransport(self.tokens, **connections), trust_env=False, **options
+        )
+
+    def async_client(self, **options: Any) -> httpx.AsyncClient:  # noqa: ANN401 # as httpx.AsyncClient
+        """The same, asynchronous; `options` are those of `httpx.AsyncClient`."""
+        transport = AsyncRenewedTransport(self.tokens, **_take_connection_options(options))
+        return httpx.AsyncClient(auth=self, transport=transport, trust_env=False, **options)
+
+    def ssl_context(self) -> RenewedContext:
+        """A context for the `verify` of a client: each new connection presents the certificate of its moment.
+
+        A connection that was kept from before a renewal is noticed when its request is refused; then it is closed, and
+        the request sent over another one.
+        """
+        return self.tokens.ssl_context()
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Called by `httpx.Client`."""
-        _require_https(request)
-        token = self.token()
-        response = yield _with_token(request, token)
+        require_https(request.url.scheme, request.url.host)
+        bound = self.tokens.bound(scope=self._scope, resource=self._resource)
+        response = yield _with_token(request, bound)
+        for _ in range(_MOST_OUTDATED):
+            if not (_should_retry(request, response) and self._is_outdated(response)):
+                break
+            response.read()
+            response.extensions["network_stream"].close()
+            response = yield request
         if _should_retry(request, response):
-            yield _with_token(request, self.token(rejected=token))
+            bound = self.tokens.bound(scope=self._scope, resource=self._resource, rejected=bound.token)
+            yield _with_token(request, bound)
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Called by `httpx.AsyncClient`."""
-        _require_https(request)
-        token = await self.token_async()
-        response = yield _with_token(request, token)
+        require_https(request.url.scheme, request.url.host)
+        bound = await self.tokens.bound_async(scope=self._scope, resource=self._resource)
+        response = yield _with_token(request, bound)
+        for _ in range(_MOST_OUTDATED):
+            if not (_should_retry(request, response) and self._is_outdated(response)):
+                break
+            await response.aread()
+            await response.extensions["network_stream"].aclose()
+            response = yield request
         if _should_retry(request, response):
-            yield _with_token(request, await self.token_async(rejected=token))
+            bound = await self.tokens.bound_async(scope=self._scope, resource=self._resource, rejected=bound.token)
+            yield _with_token(request, bound)
 
     def token(self, *, rejected: AccessToken | None = None) -> AccessToken:
         """A token that is still good: the one at hand, unless it is `rejected` or about to end, else a new one."""
-        token = self._usable(rejected)
-        if token is None:
-            with self._lock:
-                token = self._usable(rejected) or fetch_blocking(self._wanted, self._context, at=self._clock())
-                self._token = token
-        return token
+        return self.tokens.token(scope=self._scope, resource=self._resource, rejected=rejected)
 
     async def token_async(self, *, rejected: AccessToken | None = None) -> AccessToken:
         """`token` for asynchronous callers."""
-        token = self._usable(rejected)
-        if token is None:
-            # A lock belongs to one event loop, and programs may run several, one after the other.
-            async with self._async_locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
-                token = self._usable(rejected) or await fetch(self._wanted, self._context, at=self._clock())
-                self._token = token
-        return token
+        return await self.tokens.token_async(scope=self._scope, resource=self._resource, rejected=rejected)
 
-    def _usable(self, rejected: AccessToken | None) -> AccessToken | None:
-        token = self._token
-        return token if token and token is not rejected and self._clock() < token.refresh_at else None
+    def _is_outdated(self, response: httpx.Response) -> bool:
+        stream = response.extensions.get("network_stream")
+        return stream is not None and self.ssl_context().is_outdated(stream.get_extra_info("ssl_object"))
 
 
 def fetch_token(
@@ -114,31 +137,24 @@ def fetch_token(
     ca: str | Path | None = None,
 ) -> AccessToken:
     """Fetch one token, bound to the certificate. Arguments and errors are those of `MutualTLSAuth`."""
-    return MutualTLSAuth(
-        issuer=issuer,
-        client_id=client_id,
-        certificate=certificate,
-        private_key=private_key,
-        scope=scope,
-        resource=resource,
-        ca=ca,
-    ).token()
+    source = TokenSource(issuer=issuer, client_id=client_id, certificate=certificate, private_key=private_key, ca=ca)
+    return source.token(scope=scope, resource=resource)
 
 
-def _require_https(request: httpx.Request) -> None:
-    if request.url.scheme != "https":
-        raise InsecureRequest(f"a token is only sent over https, not to {request.url.scheme}://{request.url.host}")
+def _take_connection_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Those that are for the transport, which httpx would not hand on to one that it has not made."""
+    if found := [name for name in ("verify", "cert", "mounts") if name in options]:
+        raise TypeError(f"{found[0]}: the certificate and whom to trust are the token source's")
+    return {name: options.pop(name) for name in _CONNECTION_OPTIONS if name in options}
 
 
-def _with_token(request: httpx.Request, token: AccessToken) -> httpx.Request:
-    request.headers["Authorization"] = f"Bearer {token.value}"
+def _with_token(request: httpx.Request, bound: BoundToken) -> httpx.Request:
+    request.headers["Authorization"] = bound.header
+    request.extensions[CREDENTIALS] = bound.credentials
     return request
 
 
 def _should_retry(request: httpx.Request, response: httpx.Response) -> bool:
-    """Whether the token was the trouble (RFC 6750 §3.1), and the body can be sent again."""
-    return (
-        response.status_code == httpx.codes.UNAUTHORIZED
-        and any(_INVALID_TOKEN.search(value) for value in response.headers.get_list("www-authenticate"))
-        and isinstance(request.stream, httpx.ByteStream)
-    )
+    """Whether the token was the trouble, and the body can be sent again."""
+    challenges = response.headers.get_list("www-authenticate")
+    return calls_token_invalid(response.status_code, challenges) and isinstance(request.stream, httpx.ByteStream)

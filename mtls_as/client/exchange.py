@@ -1,9 +1,7 @@
 """Discovery and the token request: what is asked, and how the answer is read."""
 
-import asyncio
 import re
 import ssl
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -51,10 +49,11 @@ class TokenRequest:
         return {name: value for name, value in members.items() if value is not None}
 
 
-async def fetch(wanted: TokenRequest, context: ssl.SSLContext, *, at: float) -> AccessToken:
+async def fetch(wanted: TokenRequest, context: ssl.SSLContext, *, at: float, jitter: float) -> AccessToken:
     """Discover the token endpoint and ask it for a token. Raises `TokenRequestError`, `AuthorizationServerError`.
 
-    `at` is the time now, from which the token's life is counted; so the estimate errs on the short side.
+    `at` is the time now, from which the token's life is counted; so the estimate errs on the short side. `jitter`, from
+    0 to 1, is how much earlier than need be the token is to be replaced, so that many clients do not come at once.
     """
     async with httpx.AsyncClient(
         verify=context, trust_env=False, follow_redirects=False, timeout=TOTAL_SECONDS
@@ -64,18 +63,9 @@ async def fetch(wanted: TokenRequest, context: ssl.SSLContext, *, at: float) -> 
             answer = await send(client, build_request("GET", url))
             url = _read_token_endpoint(answer, issuer=wanted.issuer)
             answer = await send(client, build_request("POST", url, form=wanted.form()))
-            return _read_token(answer, at=at)
+            return _read_token(answer, at=at, jitter=jitter)
         except (AnswerError, MetadataError) as error:
             raise AuthorizationServerError(f"{url}: {error}") from error
-
-
-def fetch_blocking(wanted: TokenRequest, context: ssl.SSLContext, *, at: float) -> AccessToken:
-    """`fetch` for blocking callers: an event loop in a thread of its own, since the caller's may have one running.
-
-    Only so is the whole time bounded: a blocking socket starts its time-out anew with each byte.
-    """
-    with ThreadPoolExecutor(max_workers=1) as executor:
-        return executor.submit(lambda: asyncio.run(fetch(wanted, context, at=at))).result()
 
 
 def _read_token_endpoint(answer: Answer, *, issuer: str) -> str:
@@ -86,7 +76,7 @@ def _read_token_endpoint(answer: Answer, *, issuer: str) -> str:
     return endpoint
 
 
-def _read_token(answer: Answer, *, at: float) -> AccessToken:
+def _read_token(answer: Answer, *, at: float, jitter: float) -> AccessToken:
     """RFC 6749 §5.1 and §5.2. Raises `TokenRequestError`, `AnswerError`."""
     members = answer.json()
     if not isinstance(members, dict):
@@ -106,10 +96,8 @@ def _read_token(answer: Answer, *, at: float) -> AccessToken:
     lifetime = members.get("expires_in", _DEFAULT_LIFETIME)
     if isinstance(lifetime, bool) or not isinstance(lifetime, int | float) or not 0 < lifetime <= _MAX_LIFETIME:
         raise AnswerError("expires_in is not a number of seconds")
-    expires_at = at + lifetime
-    return AccessToken(
-        value=value, scope=scope, expires_at=expires_at, refresh_at=expires_at - min(_MARGIN, lifetime / 10)
-    )
+    expires_at, margin = at + lifetime, min(_MARGIN, lifetime / 10) * (1 + jitter)
+    return AccessToken(value=value, scope=scope, expires_at=expires_at, refresh_at=expires_at - margin)
 
 
 def _printable(text: str) -> str:

@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -17,6 +18,7 @@ from mtls_as.client import (
     InsecureRequest,
     MutualTLSAuth,
     TokenRequestError,
+    TokenSource,
     fetch_token,
 )
 from mtls_as.remote import bounded
@@ -119,12 +121,12 @@ def test_requests_carry_a_bound_token(world: World, get: Get) -> None:
 
 @both
 def test_token_is_renewed_before_it_ends(world: World, get: Get) -> None:
-    """Half a minute before the end, or a tenth of a short life."""
+    """Half a minute to a minute before the end, at random, so that many clients do not come at once."""
     auth = world.auth()
     get(world, auth)
-    world.now += 269
+    world.now += 239
     get(world, auth)
-    world.now += 1
+    world.now += 31
     get(world, auth)
     assert world.bearers() == ["Bearer token-1", "Bearer token-1", "Bearer token-2"]
 
@@ -177,7 +179,7 @@ def test_body_is_sent_again_where_it_can_be(world: World) -> None:
     auth = world.auth()
     with httpx.Client(auth=auth, verify=auth.ssl_context(), trust_env=False) as client:
         assert client.post(world.server.url + "/api", content=b"data").json() == {"body": "data"}
-        auth._token = None
+        world.now += 1000
         world.issued = 0
         headers = {"Content-Length": "4"}
         streamed = client.post(world.server.url + "/api", content=iter([b"da", b"ta"]), headers=headers)
@@ -352,8 +354,10 @@ def test_unreachable_server(world: World, get: Get) -> None:
 def test_lifetimes(world: World, lifetime: object, good_for: float) -> None:
     """A missing `expires_in` is taken for a minute (RFC 6749 §5.1 only recommends it)."""
     world.lifetime = lifetime
-    token = world.auth().token()
-    assert token.refresh_at - world.now == pytest.approx(good_for)
+    for jitter, margins in ((0.0, 1), (1.0, 2)):
+        token = TokenSource(**world.settings(), clock=lambda: world.now, jitter=partial(float, jitter)).token()
+        life = token.expires_at - world.now
+        assert token.refresh_at - world.now == pytest.approx(life - margins * (life - good_for))
 
 
 def test_fetch_token(world: World) -> None:
