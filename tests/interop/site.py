@@ -124,7 +124,7 @@ class Site:
         x5c = base64.b64encode(own.der).decode()
         members = ", ".join(f"{name} = {json.dumps(value)}" for name, value in (jwk | {"x5c": [x5c]}).items())
         resources = "".join(
-            f'[[resources]]\nidentifier = "https://{name.lower()}.example"\nscopes = ["reports:read"]\n'
+            f'[[resources]]\nidentifier = "https://{name.lower()}.example"\nscopes = ["samples:read"]\n'
             f'algorithm = "{name}"\n'
             for name in ALGORITHMS
         )
@@ -152,7 +152,7 @@ client_id = "c1"
 trust = "default"
 token_endpoint_auth_method = "tls_client_auth"
 tls_client_auth_san_dns = "c1.example"
-scope = "reports:read"
+scope = "reports:read samples:read"
 [[clients]]
 client_id = "dpop"
 trust = "default"

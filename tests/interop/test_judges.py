@@ -35,7 +35,7 @@ def test_jose(site: Site, node: Node, algorithm: str) -> None:
     found = node.run("jose.mjs", task | {"folder": str(site.folder), "token": fetch(site, algorithm)})
     assert (found["header"]["alg"], found["header"]["typ"]) == (algorithm, "at+jwt")
     assert found["payload"]["client_id"] == found["payload"]["sub"] == "c1"
-    assert found["payload"]["scope"] == "reports:read"
+    assert found["payload"]["scope"] == "samples:read"
     assert found["payload"]["cnf"] == {"x5t#S256": found["thumbprint"]}
     assert found["refused"] == {
         "altered": "ERR_JWS_SIGNATURE_VERIFICATION_FAILED",
