@@ -35,7 +35,7 @@ def inventory(
 
     With --within, certificates that nobody needs to care for are left out: those that their client has replaced, and
     those of clients that are disabled or not registered any more. The exit status is 3 if any is left, so that cron can
-    tell it from 1, an error. An ended certificate is remembered for 90 days.
+    tell it from 1, an error. An ended certificate is remembered for 90 days, and one that was replaced for a day.
 
     \b
     Example:

@@ -18,6 +18,8 @@ MAX_PENDING: Final = 2_000
 """Pairs of a certificate and a client between two flushes."""
 RETENTION_SECONDS: Final = 90 * 86_400.0
 """How long a certificate that has ended is remembered."""
+REPLACED_SECONDS: Final = 86_400.0
+"""And if its client has replaced it: clients that come with another each hour leave 24 of them, and not thousands."""
 MAX_REMEMBERED: Final = 100_000
 _LAST_FLUSH_SECONDS: Final = 5.0
 _BATCH: Final = 200
@@ -109,7 +111,9 @@ class CertificateUses:
             return
         self._prune_at = now + PRUNE_SECONDS
         with contextlib.suppress(StorageUnavailable):
-            await self._store.prune(ended_before=now - RETENTION_SECONDS, keep=MAX_REMEMBERED)
+            await self._store.prune(
+                ended_before=now - RETENTION_SECONDS, replaced_before=now - REPLACED_SECONDS, keep=MAX_REMEMBERED
+            )
 
     async def _store_repeatedly(self, every: float) -> None:
         while True:

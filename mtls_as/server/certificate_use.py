@@ -82,6 +82,9 @@ class CertificateUseStore(Protocol):
         """Add what happened to what is remembered; all of it, or nothing."""
         ...
 
-    async def prune(self, *, ended_before: float, keep: int) -> int:
-        """Forget certificates that ended before a time, and beyond `keep` the least recently used; returns how many."""
+    async def prune(self, *, ended_before: float, replaced_before: float, keep: int) -> int:
+        """Forget certificates that ended before a time, those that were replaced before another, and the rest.
+
+        The rest are, beyond `keep`, the least recently used. Returns how many it forgot.
+        """
         ...

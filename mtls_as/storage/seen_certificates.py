@@ -53,10 +53,14 @@ class SeenCertificateRepository:
             rows = (await connection.execute(statement.order_by(soonest, seen.c.client_id).limit(limit))).all()
         return tuple((row[0], row[1]) for row in rows)
 
-    async def prune(self, *, ended_before: float, keep: int) -> int:
-        """Forget certificates that ended before a time, and beyond `keep` the least recently used; returns how many."""
+    async def prune(self, *, ended_before: float, replaced_before: float, keep: int) -> int:
+        """Forget certificates that ended before a time, or before another and are replaced, and what is too much.
+
+        That is, beyond `keep`, the least recently used. Returns how many it forgot.
+        """
+        replaced = (seen.c.not_after < replaced_before) & _replaced()
         async with self._transactions.write_quietly(turn=seen.name) as connection:
-            ended = await connection.execute(delete(seen).where(seen.c.not_after < ended_before))
+            ended = await connection.execute(delete(seen).where((seen.c.not_after < ended_before) | replaced))
             too_many = (await connection.scalar(select(func.count()).select_from(seen)) or 0) - keep
             if too_many <= 0:
                 return ended.rowcount

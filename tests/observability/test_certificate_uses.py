@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from mtls_as.observability.certificate_uses import PRUNE_SECONDS, RETENTION_SECONDS, CertificateUses
+from mtls_as.observability.certificate_uses import PRUNE_SECONDS, REPLACED_SECONDS, RETENTION_SECONDS, CertificateUses
 from mtls_as.rfc.rfc5280_certificate import Certificate, parse_certificate
 from mtls_as.rfc.rfc8705_mtls import x5t_s256
 from mtls_as.server.certificate_use import CertificateUse
@@ -38,7 +38,7 @@ class Store:
 
     def __init__(self) -> None:
         self.batches: list[list[CertificateUse]] = []
-        self.pruned: list[float] = []
+        self.pruned: list[tuple[float, float]] = []
         self.error: Exception | None = None
 
     @property
@@ -54,8 +54,8 @@ class Store:
             raise self.error
         self.batches.append(list(uses))
 
-    async def prune(self, *, ended_before: float, keep: int) -> int:
-        self.pruned.append(ended_before)
+    async def prune(self, *, ended_before: float, replaced_before: float, keep: int) -> int:
+        self.pruned.append((ended_before, replaced_before))
         return 0
 
 
@@ -202,4 +202,4 @@ async def test_old_entries_are_pruned_once_an_hour(uses: CertificateUses, store:
         await uses.prune()
     clock.now += PRUNE_SECONDS
     await uses.prune()
-    assert store.pruned == [start - RETENTION_SECONDS, start + PRUNE_SECONDS - RETENTION_SECONDS]
+    assert store.pruned == [(at - RETENTION_SECONDS, at - REPLACED_SECONDS) for at in (start, start + PRUNE_SECONDS)]

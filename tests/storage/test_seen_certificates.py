@@ -94,7 +94,7 @@ async def test_recording_does_not_move_the_revision(storage: Storage) -> None:
     """A use must not empty the memory of every node."""
     before = await storage.revision()
     await storage.seen_certificates.record([use()])
-    await storage.seen_certificates.prune(ended_before=2 * YEAR, keep=1)
+    await storage.seen_certificates.prune(ended_before=2 * YEAR, replaced_before=0.0, keep=1)
     assert await storage.revision() == before
 
 
@@ -124,16 +124,27 @@ async def test_the_most_urgent_clients_stand_first_and_the_rest_is_left_out(stor
 async def test_ended_certificates_are_forgotten(storage: Storage) -> None:
     """Only those that ended before the given time."""
     await storage.seen_certificates.record([use("a", not_after=10.0), use("b", not_after=20.0)])
-    assert await storage.seen_certificates.prune(ended_before=20.0, keep=100) == 1
+    assert await storage.seen_certificates.prune(ended_before=20.0, replaced_before=0.0, keep=100) == 1
     assert await recorded(storage) == [use("b", not_after=20.0)]
+
+
+async def test_of_what_was_replaced_an_end_is_soon_forgotten(storage: Storage) -> None:
+    """Each renewal leaves a certificate behind; the last one of a client is remembered all the same."""
+    renewals = [use(f"{n}", at=100.0 * n, not_after=100.0 * n + 150) for n in range(1, 6)]
+    lost = use("x", client_id="gone", at=100.0, not_after=250.0)
+    await storage.seen_certificates.record([*renewals, lost])
+    assert await storage.seen_certificates.prune(ended_before=0.0, replaced_before=400.0, keep=100) == 2
+    assert await recorded(storage) == [lost, *renewals[2:]]
+    assert await storage.seen_certificates.prune(ended_before=0.0, replaced_before=9_000.0, keep=100) == 2
+    assert await recorded(storage) == [lost, renewals[4]]
 
 
 async def test_the_table_is_bounded(storage: Storage) -> None:
     """The least recently used ones go."""
     await storage.seen_certificates.record([use(f"{n}", at=float(n)) for n in range(1, 6)])
-    assert await storage.seen_certificates.prune(ended_before=0.0, keep=2) == 3
+    assert await storage.seen_certificates.prune(ended_before=0.0, replaced_before=0.0, keep=2) == 3
     assert [seen.last_used_at for seen in await recorded(storage)] == [4.0, 5.0]
-    assert await storage.seen_certificates.prune(ended_before=0.0, keep=2) == 0
+    assert await storage.seen_certificates.prune(ended_before=0.0, replaced_before=0.0, keep=2) == 0
 
 
 async def test_the_table_goes_and_comes_with_its_version(url: str) -> None:
