@@ -57,6 +57,8 @@ class Reloader:
         self._retry_at: float | None = None
         self._prepare_credentials: PrepareCredentials = _prepare_nothing
         self._lock = asyncio.Lock()
+        self._next: asyncio.Task[ReloadEvent] | None = None
+        """A reload that callers wait for, and that has not begun."""
         self._asked = asked
         self._board = board
         node.foundation.reload_all.value = self.reload_all
@@ -94,18 +96,7 @@ class Reloader:
         (5) All of it is put into force, and no request comes in between.
         """
         async with self._lock:
-            began = time.monotonic()
-            problems: list[str] = []
-            try:
-                await self._take_over()
-            except _FORESEEN as error:
-                problems = str(error).splitlines()
-            except Exception as error:  # noqa: BLE001 # the old generation stays in force, whatever it is
-                _diagnostics.exception("a reload failed for an unforeseen reason")
-                problems = [f"unforeseen: {type(error).__name__}: {error}"]
-            event = self._tell(cause, tuple(problems), time.monotonic() - began)
-            await self._tell_fellows(event, began)
-            return event
+            return await self._reload(cause)
 
     async def reload_all(self, cause: str) -> tuple[ProcessReload, ...]:
         """Reload here, and if that went well in every other worker too; what became of it, here first.
@@ -114,8 +105,33 @@ class Reloader:
         """
         return await asyncio.shield(asyncio.create_task(self._reload_all(cause)))
 
+    async def _reload(self, cause: str) -> ReloadEvent:
+        began = time.monotonic()
+        problems: list[str] = []
+        try:
+            await self._take_over()
+        except _FORESEEN as error:
+            problems = str(error).splitlines()
+        except Exception as error:  # noqa: BLE001 # the old generation stays in force, whatever it is
+            _diagnostics.exception("a reload failed for an unforeseen reason")
+            problems = [f"unforeseen: {type(error).__name__}: {error}"]
+        event = self._tell(cause, tuple(problems), time.monotonic() - began)
+        await self._tell_fellows(event, began)
+        return event
+
+    async def _reload_together(self, cause: str) -> ReloadEvent:
+        """One reload for all who ask before it begins, so that a flood of calls costs two and not as many."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._reload_next(cause))
+        return await asyncio.shield(self._next)
+
+    async def _reload_next(self, cause: str) -> ReloadEvent:
+        async with self._lock:
+            self._next = None
+            return await self._reload(cause)
+
     async def _reload_all(self, cause: str) -> tuple[ProcessReload, ...]:
-        event = await self.reload(cause)
+        event = await self._reload_together(cause)
         board = self._board
         here = ProcessReload.of(event, process=os.getpid() if board is None else board.process)
         if board is None or event.outcome is ReloadOutcome.FAILED:

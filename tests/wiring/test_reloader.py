@@ -86,6 +86,21 @@ async def test_reloads_wait_for_each_other(deployment: Deployment) -> None:
     assert [event.generation for event in events] == [2, 3, 4, 5, 6]
 
 
+async def test_a_flood_of_calls_costs_two_reloads(deployment: Deployment) -> None:
+    """One that has begun when the others come, and one for all of these: it begins after each of them has asked."""
+    settings, looked = read_settings(deployment.path)
+    events = list[ReloadEvent]()
+    async with open_node(settings, emit=lambda _event: None) as node:
+        reloader = Reloader(node, looked=looked, asked=asyncio.Event(), note=events.append)
+        first = asyncio.create_task(reloader.reload_all("first"))
+        await asyncio.sleep(0.01)
+        others = await asyncio.gather(*(reloader.reload_all("flood") for _ in range(50)))
+        told = await first
+    assert [(event.cause, event.generation) for event in events] == [("first", 2), ("flood", 3)]
+    assert [each.generation for each in told] == [2]
+    assert {each.generation for reloads in others for each in reloads} == {3}
+
+
 async def test_what_is_remembered_of_stored_clients_and_spiffe_outlives_a_reload(deployment: Deployment) -> None:
     """The storage, the keys, and the bundles stay; declared clients and trust are new."""
     settings, looked = read_settings(deployment.path)
