@@ -72,6 +72,10 @@ class Machine:
     """The only places that can be written to, by where."""
     venv: Path = Path(sys.prefix)
     user: int = USER
+    etc: Mapping[str, str] = field(default_factory=dict)
+    """Further files in `/etc`, such as `hosts`, with what is in them."""
+    groups: tuple[int, ...] = ()
+    """Of the user, beside the one with his number."""
     wrapper: tuple[str, ...] = ()
     """What runs the command, such as `strace`."""
 
@@ -86,17 +90,16 @@ class Machine:
         mounts += [(path, Path(where), "ro") for where, path in self.files.items()]
         script = ["set -e", "umask 022", f"mount -t tmpfs none {root}", f"mkdir -p {root}/etc {root}/proc {root}/dev"]
         script += [f"cp -a /{link} {root}/{link}" for link in _LINKS if Path("/", link).is_symlink()]
-        script += [
-            f"cp /etc/hosts {root}/etc/hosts",
-            f"mount --rbind /proc {root}/proc",
-            f"mount --rbind /dev {root}/dev",
-        ]
+        script += [f"mount --rbind /{name} {root}/{name}" for name in ("proc", "dev")]
+        etc = {"hosts": "127.0.0.1 localhost\n"} | dict(self.etc)
+        script += [f"printf %s {shlex.quote(text)} >{root}/etc/{name}" for name, text in etc.items()]
         for source, where, mode in mounts:
             inside = shlex.quote(f"{root}{where}")
             script += [f"mkdir -p {inside}", f"mount --bind {shlex.quote(str(source))} {inside}"]
             script += [f"mount -o remount,bind,ro {inside}"] if mode == "ro" else []
         script += [f"mount -o remount,ro {root}"]
-        privileges = f"--reuid={self.user} --regid={self.user} --clear-groups --no-new-privs --bounding-set=-all"
+        groups = f"--groups={','.join(map(str, self.groups))}" if self.groups else "--clear-groups"
+        privileges = f"--reuid={self.user} --regid={self.user} {groups} --no-new-privs --bounding-set=-all"
         environment = " ".join(shlex.quote(f"{name}={value}") for name, value in self.environment.items())
         script += [f'exec chroot {root} setpriv {privileges} env -i {environment} {shlex.join(self.wrapper)} "$@"']
         return ["unshare", "--mount", "sh", "-c", "\n".join(script), "sh", *arguments]
@@ -109,7 +112,9 @@ class Machine:
     def running(self, *arguments: str, **options: Any) -> Iterator["Program"]:
         """Run a command in the background; it is killed with the block, if it still runs."""
         log = self.folder / f"log-{time.monotonic_ns()}"
-        with log.open("wb") as output:
+        log.touch()
+        log.chmod(0o666)  # programs open /dev/stderr anew, as whom they run
+        with log.open("ab") as output:
             child = subprocess.Popen(
                 self.command(*arguments), stdin=subprocess.DEVNULL, stdout=output, stderr=output, **options
             )
