@@ -216,10 +216,9 @@ def _places(folder: Path, gateway: RunningGateway, port: int, backend: int) -> d
         "/run/mtls-as/gateway.sock": gateway.address.removeprefix("unix:"),
         "listen 443": f"listen 127.0.0.1:{port}",
         "bind :443": f"bind 127.0.0.1:{port}",
-        "port_value: 443": f"port_value: {port}",
+        "address: 0.0.0.0, port_value: 443": f"address: 127.0.0.1, port_value: {port}",
         'address: ":443"': f'address: "127.0.0.1:{port}"',
         "127.0.0.1:9080": gateway.address,
-        "port_value: 9080": f"port_value: {gateway.address.rpartition(':')[2]}",
         "127.0.0.1:8000": f"127.0.0.1:{backend}",
         "port_value: 8000": f"port_value: {backend}",
         "/etc/haproxy/mtls-as-gateway.lua": str(EXAMPLES / "mtls-as-gateway.lua"),
@@ -257,11 +256,19 @@ def _haproxy(folder: Path, places: Mapping[str, str], edit: Callable[[str], str]
     return [require_program("haproxy"), "-db", "-f", str(file)]
 
 
+def _envoy(folder: Path, places: Mapping[str, str], edit: Callable[[str], str]) -> list[str]:
+    file = folder / "envoy.yaml"
+    file.write_text(_render("envoy.yaml", places, edit))
+    program = require_program("envoy", folders=f"{sys.prefix}/bin".lstrip("/"))
+    return [program, "-c", str(file), "--concurrency", "1", "--disable-hot-restart", "-l", "warning"]
+
+
 PROXIES: dict[str, Callable[[Path, Mapping[str, str], Callable[[str], str]], list[str]]] = {
     "nginx": _nginx,
     "haproxy": _haproxy,
+    "envoy": _envoy,
 }
-LISTENERS = {"nginx": 'bind = "unix:g.sock"', "haproxy": 'bind = "unix:g.sock"'}
+LISTENERS = dict.fromkeys(PROXIES, 'bind = "unix:g.sock"')
 
 
 def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
