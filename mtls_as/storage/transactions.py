@@ -36,10 +36,7 @@ class Transactions:
         self._reading_engine = self._engine.execution_options(**database.reading)
         self.activity = Activity(self._engine)
         self._writing_engine = self._engine.execution_options(**database.writing)
-        # Who waits for a turn here takes no connection from those who read.
-        self._turn: AbstractAsyncContextManager[None] = (
-            asyncio.Semaphore(1) if database.writes_one_by_one else contextlib.nullcontext()
-        )
+        self._turns: dict[str, AbstractAsyncContextManager[None]] = {}
         self._notices = database.notices()
 
     @contextlib.asynccontextmanager
@@ -55,7 +52,7 @@ class Transactions:
 
         Of all clients they forget the one that this changes: `client_id`, or None where it changes none.
         """
-        async with self.write_quietly() as connection:
+        async with self._writing(revision.name) as connection:
             # First, so that its row's lock lets writers in one by one on every kind of database.
             await connection.execute(update(revision).values(value=revision.c.value + 1))
             change = select(revision.c.value, literal(client_id, String(256)))
@@ -72,11 +69,26 @@ class Transactions:
         With SQLite writers come one by one all the same. With PostgreSQL they do not, unless they name the same `turn`:
         whoever reads what it then writes to names one, or locks what it has read.
         """
+        async with self._writing(turn) as connection:
+            if turn is not None:
+                await self._database.take_turn(connection, turn)
+            yield connection
+
+    @contextlib.asynccontextmanager
+    async def _writing(self, turn: str | None) -> AsyncIterator[AsyncConnection]:
+        """A transaction that writes. Who waits for a turn here takes no connection from those who read."""
         with self._database.explaining_errors():
-            async with self._turn, self.activity.writing(self._writing_engine.begin()) as connection:
-                if turn is not None:
-                    await self._database.take_turn(connection, turn)
+            async with (
+                self._turn_here(turn),
+                self.activity.writing(self._writing_engine.begin()) as connection,
+            ):
                 yield connection
+
+    def _turn_here(self, name: str | None) -> AbstractAsyncContextManager[None]:
+        """What lets the writers of this process come one by one that would wait for each other in the database."""
+        if self._database.writes_one_by_one:
+            name = ""
+        return contextlib.nullcontext() if name is None else self._turns.setdefault(name, asyncio.Semaphore(1))
 
     async def revision(self) -> int:
         """How many times the database was written to. Raises `DatabaseUnavailable`."""

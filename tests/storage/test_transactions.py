@@ -1,13 +1,21 @@
 """Transactions: the contract that every adapter keeps."""
 
 import asyncio
+import contextlib
 import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 
 from mtls_as.storage import Storage, open_storage
+from mtls_as.storage.schema import seen_certificates
+from mtls_as.storage.settings import DatabaseSettings
 from tests.storage.conftest import KEY, Clock, opened
 from tests.storage.test_client_repository import client
+from tests.storage.test_seen_certificates import use
+
+Work = Callable[[Storage, int], Coroutine[Any, Any, None]]
 
 
 async def test_every_write_moves_the_revision_on(url: str) -> None:
@@ -82,3 +90,30 @@ async def test_many_readers_and_writers_at_once(storage: Storage) -> None:
     )
     assert len(await storage.clients.list()) == 20
     assert await storage.revision() == 20
+
+
+WAITING_WRITES = {
+    "of clients": lambda storage, number: storage.clients.add(client(f"w{number}")),
+    "of certificates": lambda storage, number: storage.seen_certificates.record([use(f"{number:02}x")]),
+}
+
+
+@pytest.mark.parametrize("write", WAITING_WRITES.values(), ids=WAITING_WRITES)
+async def test_writers_that_wait_keep_no_reader_waiting(url: str, write: Work) -> None:
+    """However many they are: while another node has its turn, one of them alone has a connection."""
+    settings = DatabaseSettings(pool_size=2, connect_timeout=1.0, lock_timeout=20.0)
+    async with opened(url) as other:
+        storage = open_storage(url, encryption_key=KEY, clock=Clock(), settings=settings)
+        async with (
+            other._transactions.write(client_id=None),
+            other._transactions.write_quietly(turn=seen_certificates.name)
+            if url.startswith("postgresql")
+            else contextlib.nullcontext(),
+        ):
+            writing = [asyncio.create_task(write(storage, number)) for number in range(30)]
+            await asyncio.sleep(0.3)
+            assert await asyncio.gather(*(storage.clients.find("reports") for _ in range(30))) == [None] * 30
+            assert not any(each.done() for each in writing)
+        await asyncio.gather(*writing)
+        assert len(await storage.clients.list()) + len(await storage.seen_certificates.list()) == 30
+        await storage.close()
