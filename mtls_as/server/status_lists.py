@@ -39,6 +39,8 @@ PUBLISH_SECONDS: Final = 1.0
 """For how long a list is handed out before it is made anew."""
 SETTLE_SECONDS: Final = 5.0
 """What the processes have, after a revocation of many tokens, to write down theirs: each looks every second."""
+_AHEAD: Final = 4
+"""So many lists behind the last known one may have been begun by other nodes meanwhile."""
 _MAX_MADE: Final = 1_000
 _MAX_JUDGED: Final = 10_000
 _BLOCK_OCTETS: Final = BLOCK_SIZE // 8
@@ -65,6 +67,10 @@ class StatusLists:
     _made: OrderedDict[int, _Made] = field(default_factory=OrderedDict, init=False)
     _judged: "OrderedDict[int, _Judged]" = field(default_factory=OrderedDict, init=False)
     _making: dict[int, asyncio.Task[str | None]] = field(default_factory=dict, init=False)
+    _known: frozenset[int] = field(default=frozenset(), init=False)
+    """The lists that there were at the last look."""
+    _looked_at: float = field(default=float("-inf"), init=False)
+    _looking: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     def uri(self, number: int) -> str:
         """Where a list is published."""
@@ -73,10 +79,10 @@ class StatusLists:
     async def uris(self) -> tuple[str, ...]:
         """Those of all lists (§9). Raises `OAuthError` `temporarily_unavailable`."""
         try:
-            numbers = await self.store.numbers()
+            await self._look()
         except StorageUnavailable as error:
             raise _unavailable(error) from None
-        return tuple(self.uri(number) for number in sorted({block // BLOCKS_IN_LIST for block in numbers}))
+        return tuple(self.uri(number) for number in sorted(self._known))
 
     async def token(self, number: int) -> str | None:
         """A list as a signed JWT, or None if there is none of this number.
@@ -88,14 +94,34 @@ class StatusLists:
         made = self._made.get(number)
         if made is not None and 0 <= self.monotonic() - made.at < PUBLISH_SECONDS:
             return made.token
-        task = self._making.get(number)
-        if task is None:
-            task = self._making[number] = asyncio.create_task(self._make(number))
-            task.add_done_callback(lambda done: self._forget(number, done))
         try:
+            if not await self._may_exist(number):
+                return None
+            task = self._making.get(number)
+            if task is None:
+                task = self._making[number] = asyncio.create_task(self._make(number))
+                task.add_done_callback(lambda done: self._forget(number, done))
             return await asyncio.shield(task)
         except StorageUnavailable as error:
             raise _unavailable(error) from None
+
+    async def _may_exist(self, number: int) -> bool:
+        """Whether the storage is worth asking: anybody may invent numbers, which cost it one look a second in all."""
+        if not self._is_known(number):
+            await self._look()
+        return self._is_known(number)
+
+    async def _look(self) -> None:
+        """Learn which lists there are, once a second for all who want to know. Raises `StorageUnavailable`."""
+        async with self._looking:
+            if self.monotonic() - self._looked_at >= PUBLISH_SECONDS:
+                blocks = await self.store.numbers()
+                self._known = frozenset(block // BLOCKS_IN_LIST for block in blocks)
+                self._looked_at = self.monotonic()
+
+    def _is_known(self, number: int) -> bool:
+        last = max(self._known, default=-1)
+        return number in self._known or last < number <= last + _AHEAD
 
     def _forget(self, number: int, done: "asyncio.Task[str | None]") -> None:
         del self._making[number]

@@ -1,5 +1,6 @@
 """Places in status lists and the lists made of them: nothing that was revoked is ever called valid."""
 
+import asyncio
 import json
 from collections.abc import Callable, Collection
 
@@ -15,6 +16,7 @@ from mtls_as.server.signing_keys import SigningKeys, generate_signing_key
 from mtls_as.server.status_block import (
     BLOCK_SECONDS,
     BLOCK_SIZE,
+    BLOCKS_IN_LIST,
     LIST_SIZE,
     IssuedRecord,
     StatusBlock,
@@ -38,7 +40,7 @@ class BlockStore:
         self.leased: list[float] = []
         self.known: dict[int, dict[int, bytes]] = {}
         self.used: dict[int, int] = {}
-        self.writes = 0
+        self.writes = self.questions = 0
         self.read = set[int]()
         self.is_available = True
 
@@ -76,6 +78,7 @@ class BlockStore:
         return tuple(range(len(self.leased)))
 
     def _require(self) -> None:
+        self.questions += 1
         if not self.is_available:
             raise StorageUnavailable("gone")
 
@@ -337,6 +340,22 @@ async def test_a_list_is_made_once_for_all_who_ask(node: Node) -> None:
     node.wait(PUBLISH_SECONDS)
     assert await node.lists.token(0) != first
     assert await node.lists.uris() == ("https://as.example/status/0",)
+
+
+async def test_lists_that_nobody_made_cost_the_storage_nothing(node: Node) -> None:
+    """Anybody may ask for any number, as often as he likes; a list that another node has begun is there at once."""
+    await node.lists.token(0)
+    node.wait(PUBLISH_SECONDS)
+    before, reads = node.site.blocks.questions, node.site.revocations.reads
+    found = await asyncio.gather(*(node.lists.token(number) for number in range(1_000, 2_000)))
+    assert set(found) == {None}
+    assert (node.site.blocks.questions - before, node.site.revocations.reads - reads) == (1, 0)
+    assert set(await asyncio.gather(*(node.lists.uris() for _ in range(100)))) == {("https://as.example/status/0",)}
+    assert node.site.blocks.questions - before == 1
+    while len(node.site.blocks.leased) <= 2 * BLOCKS_IN_LIST:
+        await node.site.blocks.lease(at=node.site.now)
+    assert await node.lists.token(1) is not None
+    assert await node.lists.token(2) is not None
 
 
 async def test_closed_blocks_are_judged_once_for_each_set_of_revocations(node: Node) -> None:
