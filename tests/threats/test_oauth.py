@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -207,7 +208,8 @@ class Work:
             self.done["compare_digest"] += 1
             return original(one, other)
 
-        monkeypatch.setattr(client_secrets.hmac, "compare_digest", compare)
+        # Only for this module: the audit trail compares digests in the background.
+        monkeypatch.setattr(client_secrets, "hmac", SimpleNamespace(compare_digest=compare))
 
     def _counting(self, name: str, function: Any) -> Any:
         def counted(*arguments: Any, **options: Any) -> Any:
