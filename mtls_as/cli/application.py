@@ -11,6 +11,7 @@ from mtls_as.cli.audit import audit
 from mtls_as.cli.cert import cert
 from mtls_as.cli.client import client
 from mtls_as.cli.db import db
+from mtls_as.cli.doctor import doctor
 from mtls_as.cli.errors import explain
 from mtls_as.cli.gateway import gateway
 from mtls_as.cli.health import health
@@ -89,6 +90,7 @@ for _command in (
     cert,
     token,
     verify,
+    doctor,
     keys,
     revoke,
     registration,

@@ -1,0 +1,1 @@
+"""The checks: pure functions from what was seen to findings, in the order in which they are read."""
