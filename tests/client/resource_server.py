@@ -22,10 +22,10 @@ class BoundServer:
     was used for, and how many requests were refused, is counted.
     """
 
-    def __init__(self, client_ca: Authority, *, port: int = 0) -> None:
+    def __init__(self, client_ca: Authority, *, authority: Authority | None = None) -> None:
         self.client_ca = client_ca
-        self.authority = Authority.create("Server CA")
-        self.port = port
+        self.authority = authority or Authority.create("Server CA")
+        self.port = 0
         self.tokens = self.refusals = 0
         self.location = ""
         self.lifetime = 300
@@ -58,6 +58,11 @@ class BoundServer:
         """Call every token of now invalid."""
         self.revoked |= {f"token-{number}" for number in range(1, self.tokens + 1)}
 
+    def restart(self) -> None:
+        """End all connections, and serve again in the same place."""
+        self.__exit__(None, None, None)
+        self.__enter__()
+
     def __enter__(self) -> Self:
         self._loop = asyncio.new_event_loop()
         ready = threading.Event()
@@ -80,11 +85,15 @@ class BoundServer:
 
     async def _serve(self, ready: threading.Event) -> None:
         self._stop = asyncio.Event()
+        self._writers = set[asyncio.StreamWriter]()
         server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, ssl=self._context())
         self.port = server.sockets[0].getsockname()[1]
         ready.set()
         await self._stop.wait()
         server.close()
+        for writer in list(self._writers):
+            writer.transport.abort()
+        await asyncio.sleep(0.02)  # for the loop to close what was aborted
 
     def _context(self) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -100,6 +109,7 @@ class BoundServer:
         tls: Any = writer.get_extra_info("ssl_object")
         certificate: bytes | None = tls.getpeercert(binary_form=True)
         asked = False
+        self._writers.add(writer)
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -114,6 +124,7 @@ class BoundServer:
         except (OSError, asyncio.IncompleteReadError):
             pass  # the client went away
         finally:
+            self._writers.discard(writer)
             writer.close()
 
     async def _answer(

@@ -38,5 +38,11 @@ def test_pkcs11() -> None:
     assert reasons("`mtls-as[pkcs11]`") == names(PROJECT["project"]["optional-dependencies"]["pkcs11"])
 
 
+def test_the_clients_adapters() -> None:
+    extras = ("requests", "aiohttp", "grpc", "spiffe")
+    needed = [name for extra in extras for name in names(PROJECT["project"]["optional-dependencies"][extra])]
+    assert reasons("`mtls-as[requests]`, `mtls-as[aiohttp]`, `mtls-as[grpc]`, `mtls-as[spiffe]`") == needed
+
+
 def test_development() -> None:
     assert reasons("Development") == names(PROJECT["dependency-groups"]["dev"])

@@ -10,6 +10,7 @@ import pytest
 
 MODULES = ["mtls_as.verifier", "mtls_as.verifier.asgi", "mtls_as.verifier.wsgi", "mtls_as.client"]
 FRAMEWORKS = ["fastapi", "starlette", "litestar", "flask", "werkzeug", "django", "rest_framework", "grpc"]
+CLIENT_LIBRARIES = ["requests", "aiohttp", "grpc", "spiffe"]
 SERVER_ONLY = [
     "quart",
     "hypercorn",
@@ -71,6 +72,9 @@ ADAPTERS = {
     "mtls_as.verifier.django": {"django"},
     "mtls_as.verifier.rest_framework": {"django", "rest_framework"},
     "mtls_as.verifier.grpc": {"grpc"},
+    "mtls_as.client": set[str](),
+    "mtls_as.client.requests": {"requests"},
+    "mtls_as.client.aiohttp": {"aiohttp"},
 }
 
 
@@ -78,7 +82,7 @@ ADAPTERS = {
 def test_adapters_import_their_own_framework_alone(module: str) -> None:
     """No framework comes with another one's adapter, none with the verifier itself, and none of the server's rooms."""
     settings = "from django.conf import settings; settings.configure(); " if "rest" in module else ""
-    others = tuple(f"{name}." for name in [*OUR_SERVER, *sorted(set(FRAMEWORKS) - ADAPTERS[module])])
+    others = tuple(f"{name}." for name in [*OUR_SERVER, *sorted({*FRAMEWORKS, *CLIENT_LIBRARIES} - ADAPTERS[module])])
     report = f"print(*[name for name in sys.modules if f'{{name}}.'.startswith({others!r})])"
     program = f"import sys; {settings}import {module}; {report}"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
