@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import ssl
@@ -263,18 +264,36 @@ def _envoy(folder: Path, places: Mapping[str, str], edit: Callable[[str], str]) 
     return [program, "-c", str(file), "--concurrency", "1", "--disable-hot-restart", "-l", "warning"]
 
 
+def _traefik(folder: Path, places: Mapping[str, str], edit: Callable[[str], str]) -> list[str]:
+    (folder / "api.example.pem").write_text((folder / "both.pem").read_text())
+    (folder / "api.example-key.pem").write_text((folder / "both.pem").read_text())
+    for name in ("traefik.yaml", "traefik-dynamic.yaml"):
+        (folder / name).write_text(_render(name, places, edit))
+    return [require_program("traefik"), f"--configfile={folder}/traefik.yaml"]
+
+
 PROXIES: dict[str, Callable[[Path, Mapping[str, str], Callable[[str], str]], list[str]]] = {
     "nginx": _nginx,
     "haproxy": _haproxy,
     "envoy": _envoy,
 }
-LISTENERS = dict.fromkeys(PROXIES, 'bind = "unix:g.sock"')
+if shutil.which("traefik"):  # not in Debian, and no other package has it: see docs/gateway.md
+    PROXIES["traefik"] = _traefik
+LISTENERS = {
+    **dict.fromkeys(PROXIES, 'bind = "unix:g.sock"'),
+    "traefik": 'bind = "127.0.0.1:0"\nproxy_addresses = ["127.0.0.1"]',
+}
 
 
 def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
+    context = ssl.create_default_context(cadata=SERVER_CA.pem)
     while process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+        with (
+            contextlib.suppress(ConnectionError, ssl.SSLError),
+            socket.create_connection(("127.0.0.1", port)) as connected,
+            context.wrap_socket(connected, server_hostname="localhost"),
+        ):
             return
         time.sleep(0.02)
     raise AssertionError(f"the proxy did not start: {log.read_text()}")

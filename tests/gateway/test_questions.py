@@ -11,11 +11,13 @@ URI = b"/reports/caf%C3%A9?a=%2F&b=?"
 QUESTIONS: dict[ProxyName, tuple[Headers, tuple[str, str, bytes]]] = {
     "nginx": ([(b"x-original-method", b"DELETE"), (b"x-original-uri", URI)], ("DELETE", "/check", b"")),
     "haproxy": ([(b"x-original-method", b"DELETE"), (b"x-original-uri", URI)], ("GET", "/check", b"")),
-    # Traefik, ForwardAuth, "Forward-Request Headers".
+    # Recorded from Traefik 3.6.0, whose client had sent X-Forwarded-Uri and X_Forwarded_Uri.
     "traefik": (
         [
             (b"x-forwarded-for", b"192.0.2.1"), (b"x-forwarded-host", b"api.example"),
-            (b"x-forwarded-method", b"DELETE"), (b"x-forwarded-proto", b"https"), (b"x-forwarded-uri", URI),
+            (b"x-forwarded-method", b"DELETE"), (b"x-forwarded-port", b"443"), (b"x-forwarded-proto", b"https"),
+            (b"x-forwarded-server", b"proxy"), (b"x-forwarded-uri", URI), (b"x-real-ip", b"192.0.2.1"),
+            (b"x_forwarded_uri", b"/y"),
         ],
         ("GET", "/check", b""),
     ),

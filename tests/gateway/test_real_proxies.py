@@ -77,7 +77,9 @@ def test_a_scope_that_is_missing(behind: Site) -> None:
 
 @pytest.mark.parametrize("path", ["/other", "/", "/reports/%2e%2e/admin", "/reports//x", "/reports/..%2fadmin"])
 def test_what_has_no_route_or_two_readings_is_refused(behind: Site, path: str) -> None:
-    assert behind.get(MINE, behind.token(MINE.der), path).status in {400, 403}
+    # Traefik removes empty segments before it asks, and for the service, too.
+    cleaned = (behind.name, path) == ("traefik", "/reports//x")
+    assert behind.get(MINE, behind.token(MINE.der), path).status in ({200} if cleaned else {400, 403})
 
 
 def test_a_method_without_a_route_is_refused(behind: Site) -> None:
@@ -130,6 +132,16 @@ def test_the_metadata_need_no_token(behind: Site) -> None:
     reply = behind.get(None, None, "/.well-known/oauth-protected-resource")
     assert reply.status == 200
     assert b'"resource": "https://api.example"' in reply.body
+
+
+def test_headers_are_replaced_where_they_are_not_refused(tmp_path: Path, behind: Site) -> None:
+    """With `from_clients = "ignore"` the proxy alone keeps them away, in each configuration that is shown."""
+    with site(behind.name, tmp_path, more='[headers]\nfrom_clients = "ignore"\n') as lenient:
+        token = lenient.token(MINE.der)
+        for name in SPELLINGS:
+            reply = lenient.get(MINE, token, headers=[(name, "root"), (name, "root")])
+            assert reply.status == 200 or (behind.name == "envoy" and "_" in name)
+            assert b"root" not in reply.body
 
 
 def test_without_the_gateway_nothing_is_let_in(tmp_path: Path, behind: Site) -> None:
