@@ -101,28 +101,20 @@ class Site:
         """Both servers, until the block ends."""
         with workplace.running("serve", cwd=self.folder) as server:
             server.wait_until_listening(self.mtls_port)
-            with self._resource_server():
+            log, bind = self.folder / "resource-server-log", f"127.0.0.1:{self.resource_port}"
+            with resource_server(self, "dpop", log, issuer=self.issuer, audience=self.resource, bind=bind):
                 yield
             assert server.end(signal.SIGTERM) == 0, server.errors
             assert "Traceback" not in server.errors, server.errors
 
-    @contextlib.contextmanager
-    def _resource_server(self) -> Iterator[None]:
-        """The example that takes both kinds of bound tokens."""
-        certificate, key = self.files("server")
-        environment = os.environ | {
-            "ISSUER": self.issuer, "AUDIENCE": self.resource, "URL": self.resource, "CA": self.ca,
-            "BIND": f"127.0.0.1:{self.resource_port}", "CERTIFICATE": certificate, "PRIVATE_KEY": key,
-        }  # fmt: skip
-        command = [sys.executable, str(EXAMPLES / "dpop_resource_server.py")]
-        with started(command, environment, self.folder / "resource-server-log", r"listening on .*:(\d+)"):
-            yield
+    def own_jwk(self) -> dict[str, Any]:
+        """The key of the self-signed client, with its certificate (RFC 8705 §2.2.2)."""
+        own = self.parties["own"]
+        members = dict(public_jwk(own.certificate.public_key(), kid="own", algorithm="ES256"))  # type: ignore[arg-type] # a P-256 key
+        return members | {"x5c": [base64.b64encode(own.der).decode()]}
 
     def _configuration(self) -> str:
-        own = self.parties["own"]
-        jwk: dict[str, Any] = dict(public_jwk(own.certificate.public_key(), kid="own", algorithm="ES256"))  # type: ignore[arg-type] # a P-256 key
-        x5c = base64.b64encode(own.der).decode()
-        members = ", ".join(f"{name} = {json.dumps(value)}" for name, value in (jwk | {"x5c": [x5c]}).items())
+        jwk = ", ".join(f"{name} = {json.dumps(value)}" for name, value in self.own_jwk().items())
         resources = "".join(
             f'[[resources]]\nidentifier = "https://{name.lower()}.example"\nscopes = ["samples:read"]\n'
             f'algorithm = "{name}"\n'
@@ -169,8 +161,23 @@ tls_client_auth_san_dns = "rs.example"
 client_id = "own"
 token_endpoint_auth_method = "self_signed_tls_client_auth"
 scope = "reports:read"
-jwks = {{ keys = [{{ {members} }}] }}
+jwks = {{ keys = [{{ {jwk} }}] }}
 """
+
+
+@contextlib.contextmanager
+def resource_server(
+    site: Site, example: str, log: Path, *, issuer: str, audience: str, bind: str = "127.0.0.1:0"
+) -> Iterator[str]:
+    """An example of the documentation as a process, until the block ends; yields its URL."""
+    certificate, key = site.files("server")
+    environment = os.environ | {
+        "ISSUER": issuer, "AUDIENCE": audience, "URL": audience, "CA": site.ca,
+        "BIND": bind, "CERTIFICATE": certificate, "PRIVATE_KEY": key,
+    }  # fmt: skip
+    command = [sys.executable, str(EXAMPLES / f"{example}_resource_server.py")]
+    with started(command, environment, log, r"listening on .*:(\d+)") as port:
+        yield f"https://localhost:{port}"
 
 
 @contextlib.contextmanager
