@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from mtls_as.doctor.findings import Place
+from mtls_as.doctor.hosts import is_for_host
 from mtls_as.rfc.rfc5280_certificate import Certificate
 
 
@@ -83,8 +84,10 @@ class ServerObservation:
 
     @property
     def is_trusted(self) -> bool:
-        """Whether a client would go on talking to it."""
-        return self.trust is not None and self.trust.code is None
+        """Whether a client would go on talking to it: its chain is trusted, and its name is that of the host."""
+        if self.trust is None or self.trust.code is not None or self.handshake is None:
+            return False
+        return bool(self.handshake.chain) and is_for_host(self.handshake.chain[0], self.host)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -192,6 +192,8 @@ class _Look:
         """What a token request lacks."""
         if not self._is_trusted(Place.ISSUER):
             return "the authorization server cannot be talked to"
+        if self._metadata_member("issuer") != self.seen.issuer:
+            return "there is no metadata of this issuer"
         if endpoint is None:
             return "the metadata names no token endpoint"
         if not self._may_ask(endpoint):

@@ -1,8 +1,8 @@
 """The resource: what it says of itself, and whom it lets in."""
 
+from collections.abc import Mapping
 from typing import Final
 
-from mtls_as.doctor.checks.own import is_self_signed
 from mtls_as.doctor.findings import Actor, Check, Finding, Place, Step
 from mtls_as.doctor.observations import Answer, Document, Observations, ResourceObservation
 from mtls_as.rfc.rfc3986_uri import https_origin, is_https_url
@@ -33,7 +33,7 @@ def resource_findings(seen: Observations) -> list[Finding]:
         (OTHER_CERTIFICATE, resource.other_certificate, "over a connection with a stranger's certificate"),
     ):
         if answer is not None:
-            findings.append(_stolen(check, answer, how))
+            findings.append(_stolen(check, answer, resource.with_token, how))
     return findings
 
 
@@ -129,26 +129,23 @@ def _with_token(resource: ResourceObservation, answer: Answer, seen: Observation
     return WITH_TOKEN.warning(f"{answer.status}{why}: whether the token is taken cannot be told", step)
 
 
-def _why(challenge: dict[str, str] | object) -> str:
-    if not isinstance(challenge, dict):
-        return ""
+def _why(challenge: Mapping[str, str]) -> str:
     texts = [challenge[name] for name in ("error", "error_description") if challenge.get(name)]
-    return f" {': '.join(texts)}" if texts else ""
+    return f" {': '.join(texts).rstrip('.')}" if texts else ""
 
 
 def _not_taken(resource: ResourceObservation, answer: Answer, why: str, seen: Observations) -> Finding:
     """The token is refused with its own certificate: the certificate is lost on the way, or it is about the token."""
     server = seen.server(Place.RESOURCE)
     asks = server is not None and server.handshake is not None and server.handshake.asks_for_certificate
-    speaks_of_it = "certificate" in why
-    is_the_same = answer == resource.without_certificate == resource.other_certificate
+    is_blind = "certificate" in why and answer == resource.without_certificate == resource.other_certificate
     forward = Step(
         who=Actor.RESOURCE,
         what="Whatever ends TLS there must ask for the client's certificate and forward it to the service, which reads "
         "it from that hop and no other. In nginx, with docs/proxies/nginx.conf:",
         lines=("ssl_verify_client optional_no_ca;", "proxy_set_header X-SSL-Client-Cert $ssl_client_escaped_cert;"),
     )
-    if not asks or (is_the_same and speaks_of_it):
+    if not asks or is_blind:
         cause = "it does not ask for one" if not asks else "something in front of the service drops it"
         return WITH_TOKEN.failure(f"401{why}: the certificate does not arrive; {cause}", forward)
     verify = Step(
@@ -156,15 +153,11 @@ def _not_taken(resource: ResourceObservation, answer: Answer, why: str, seen: Ob
         what="Compare what the service expects with token.audience and the issuer; this judges a token in a file:",
         lines=(f"mtls-as verify --issuer {seen.issuer} --audience URI --certificate FILE --token FILE",),
     )
-    own = seen.own
-    told = (
-        () if own is None or own.leaf is None or not is_self_signed(own.leaf) else ("the certificate is self-signed",)
-    )
-    return WITH_TOKEN.failure(f"401{why}", verify, forward, details=told)
+    return WITH_TOKEN.failure(f"401{why}", verify, forward)
 
 
-def _stolen(check: Check, answer: Answer, how: str) -> Finding:
-    """What somebody sees who has the token, and not the key."""
+def _stolen(check: Check, answer: Answer, with_token: Answer, how: str) -> Finding:
+    """What somebody sees who has the token, and not the key. Where the client itself is refused, that tells nothing."""
     if answer.alert is not None:
         return check.ok(f"refused {how}, in the handshake ({answer.alert})")
     if answer.status is None:
@@ -178,5 +171,7 @@ def _stolen(check: Check, answer: Answer, how: str) -> Finding:
         seen = f"A STOLEN TOKEN WORKS: the resource answers {answer.status} to our token {how}"
         return check.failure(f"{seen}; the binding protects nothing", enforce)
     if answer.status in {_BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN}:
+        if with_token.status is None or _REDIRECTIONS <= with_token.status != _FORBIDDEN:
+            return check.skipped(f"refused {how}, but the token is refused with its own certificate, too")
         return check.ok(f"refused {how}: {answer.status}{_why(answer.challenge or {})}")
     return check.warning(f"could not be told: it answers {answer.status} {how}")

@@ -4,10 +4,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from mtls_as.doctor.checks.hosts import host_names, is_for_host
 from mtls_as.doctor.checks.own import is_self_signed
 from mtls_as.doctor.checks.words import chain_lines, command, count, ending, is_soon
 from mtls_as.doctor.findings import Actor, Check, Finding, Step
+from mtls_as.doctor.hosts import host_names, is_for_host
 from mtls_as.doctor.observations import ServerObservation, Trust
 from mtls_as.pki.path import describe
 from mtls_as.rfc.rfc5280_certificate import Certificate
