@@ -100,7 +100,9 @@ class TokenSource:
 
     def credentials(self) -> Credentials:
         """The certificate and key of the moment."""
-        return self._certificates.current()
+        found = self._certificates.current()
+        self._newest = found.x5t_s256
+        return found
 
     def ssl_context(self) -> RenewedContext:
         """A context for connections to resource servers: each new one presents the certificate of its moment."""
@@ -119,10 +121,18 @@ class TokenSource:
         return (await self.bound_async(scope=scope, resource=resource, rejected=rejected)).token
 
     def bound(
-        self, *, scope: str | None = None, resource: str | None = None, rejected: AccessToken | None = None
+        self,
+        *,
+        scope: str | None = None,
+        resource: str | None = None,
+        rejected: AccessToken | None = None,
+        credentials: Credentials | None = None,
     ) -> BoundToken:
-        """`token`, together with the credentials that it is bound to."""
-        credentials = self.credentials()
+        """`token`, together with the credentials that it is bound to; of the moment, unless others are given.
+
+        Tokens for credentials that were renewed are not kept.
+        """
+        credentials = credentials or self.credentials()
         usable, flight = self._look(scope, resource, credentials, rejected)
         if flight is not None:
             try:
@@ -133,10 +143,15 @@ class TokenSource:
         return BoundToken(token=usable, credentials=credentials)
 
     async def bound_async(
-        self, *, scope: str | None = None, resource: str | None = None, rejected: AccessToken | None = None
+        self,
+        *,
+        scope: str | None = None,
+        resource: str | None = None,
+        rejected: AccessToken | None = None,
+        credentials: Credentials | None = None,
     ) -> BoundToken:
         """`bound` for asynchronous callers."""
-        credentials = self.credentials()
+        credentials = credentials or self.credentials()
         usable, flight = self._look(scope, resource, credentials, rejected)
         if flight is not None:
             try:
@@ -147,13 +162,17 @@ class TokenSource:
         assert usable is not None  # noqa: S101 # for the type checker
         return BoundToken(token=usable, credentials=credentials)
 
+    def reject(self, token: AccessToken) -> None:
+        """Forget a token that was called invalid, so that the next caller gets another one."""
+        with self._lock:
+            self._tokens = {key: held for key, held in self._tokens.items() if held != token}
+
     def _look(
         self, scope: str | None, resource: str | None, credentials: Credentials, rejected: AccessToken | None
     ) -> tuple[AccessToken | None, _Flight | None]:
         """The token that could be used, and the request for the next one if the caller should wait for that."""
         key = _Key(scope=scope, resource=resource, x5t_s256=credentials.x5t_s256)
         with self._lock:
-            self._newest = key.x5t_s256
             held = self._tokens.get(key)
             if held is not None and (held == rejected or self._clock() >= held.expires_at - _margin(held)):
                 del self._tokens[key]

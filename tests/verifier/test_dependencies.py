@@ -75,6 +75,8 @@ ADAPTERS = {
     "mtls_as.client": set[str](),
     "mtls_as.client.requests": {"requests"},
     "mtls_as.client.aiohttp": {"aiohttp"},
+    "mtls_as.client.grpc": {"grpc"},
+    "mtls_as.client.grpc_aio": {"grpc"},
 }
 
 
