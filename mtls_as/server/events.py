@@ -68,6 +68,8 @@ class RequestEvent:
     latency_seconds: float | None = None
     trace_id: str | None = None
     """The trace that the request is in, where there are traces."""
+    line: bytes | None = field(default=None, repr=False, compare=False, metadata={"logged": False})
+    """What was written of it: event log and audit trail say the same, and whoever comes first has made it for both."""
 
     def refuse(self, error: OAuthError) -> None:
         """Record a refusal with its private reason."""

@@ -6,6 +6,7 @@ Nothing here moves the revision: no node keeps a record in memory.
 import json
 import logging
 from collections.abc import AsyncIterator, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from sqlalchemy import Row, delete, func, insert, select, update
@@ -32,7 +33,7 @@ from mtls_as.storage.schema import audit_records as records
 from mtls_as.storage.transactions import Transactions
 
 _KEY_PURPOSE: Final = b"mtls-as audit trail"
-_SLICE: Final = 100
+_SLICE: Final = 250
 _PAGE: Final = 500
 """Records that are read, or forgotten, at once: nobody waits long for the lock."""
 
@@ -140,12 +141,11 @@ class AuditRepository:
             head = Link(max(head.sequence, bounds.last, self._seen.sequence), head.hash)
             text = json.dumps({"event": BREAK_KIND, "detail": problem})
             entries = [AuditEntry(at=entries[0].at, kind=BREAK_KIND, text=text), *entries]
-        last, statement = head, str(insert(records).compile(dialect=connection.dialect))
+        last = head
         for start in range(0, len(entries), _SLICE):
             made = chained(last, entries[start : start + _SLICE], self.sealer)
-            # Waits for the database, so that requests have their turn in between. What SQLAlchemy does for each row
-            # would cost more than all the rest, and is not needed: drivers take every value as it is.
-            await connection.exec_driver_sql(statement, [_values(record) for record in made])
+            # Waits for the database, so that requests have their turn in between.
+            await _insert(connection, [_values(record) for record in made])
             last = made[-1].link
         seal = self.sealer.seal(Purpose.HEAD, last)
         await connection.execute(update(ends).values(head_sequence=last.sequence, head_hash=last.hash, head_seal=seal))
@@ -214,6 +214,20 @@ async def _prunable(connection: AsyncConnection, bounds: Bounds, ended_before: f
     old = bounds.head.sequence if first_young is None else first_young - 1
     wanted = min(max(old, bounds.head.sequence - keep), bounds.head.sequence - 1)
     return min(wanted, bounds.anchor.sequence + _PAGE)
+
+
+async def _insert(connection: AsyncConnection, rows: Sequence[tuple[object, ...]]) -> None:
+    """Store rows by the driver's own statement.
+
+    What SQLAlchemy does for each row would cost more than all the rest, and is not needed: drivers take every value as
+    it is. SQLite gets as many rows as there are in one statement, since each statement is a change of threads or two.
+    """
+    statement = str(insert(records).compile(dialect=connection.dialect))
+    if connection.dialect.name != "sqlite":
+        await connection.exec_driver_sql(statement, list(rows))
+        return
+    head, values, row = statement.partition("VALUES")
+    await connection.exec_driver_sql(head + values + ", ".join([row] * len(rows)), tuple(chain.from_iterable(rows)))
 
 
 async def _locked(connection: AsyncConnection) -> Bounds:

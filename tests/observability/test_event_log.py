@@ -16,7 +16,7 @@ from typing import BinaryIO
 import pytest
 
 from mtls_as.observability.diagnostics import JSONFormatter
-from mtls_as.observability.event_lines import LOGGED, MAX_TEXT_LENGTH
+from mtls_as.observability.event_lines import LOGGED, MAX_TEXT_LENGTH, event_line
 from mtls_as.observability.event_log import EventLog
 from mtls_as.observability.event_outputs import FileOutput, StreamOutput
 from mtls_as.server.events import ReloadEvent, RequestEvent
@@ -58,6 +58,15 @@ def test_long_text_is_cut() -> None:
     (line,) = lines_of(RequestEvent(endpoint="token", detail="x" * 1_000_000))
     assert len(line) < MAX_TEXT_LENGTH + 300
     assert "(1000000 characters)" in line
+
+
+def test_a_request_has_one_line_for_all_who_write_it_down() -> None:
+    """Event log and audit trail say the same, with the time of whoever came first; the work is done once."""
+    event = RequestEvent(endpoint="token", client_id="c1")
+    first = event_line(1_700_000_000.25, event)
+    assert json.loads(first)["time"] == "2023-11-14T22:13:20.250+00:00"
+    assert event_line(1_700_000_001.0, event) is first
+    assert event_line(1_700_000_001.0, RequestEvent(endpoint="token", client_id="c1")) != first
 
 
 def test_a_reader_that_stalls_delays_nobody(caplog: pytest.LogCaptureFixture) -> None:

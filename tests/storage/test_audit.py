@@ -1,6 +1,7 @@
 """The audit trail in a database, on every kind of it: one chain, and whatever is done to it is found."""
 
 import asyncio
+import hmac
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert, select, update
 
-from mtls_as.server.audit import AuditEntry, Checkpoint, CheckpointError, Purpose, Sealer, next_link
+from mtls_as.server.audit import AuditEntry, Checkpoint, CheckpointError, Link, Purpose, Sealer, next_link
 from mtls_as.server.audit_verification import Damage, verify_trail
 from mtls_as.storage import EncryptionKey, Storage, downgrade, upgrade
 from mtls_as.storage.schema import audit_ends as ends
@@ -51,6 +52,14 @@ async def test_a_trail_without_records_is_whole(storage: Storage) -> None:
     verified = await verify_trail(storage.audit, storage.audit.sealer)
     assert (verified.damage, verified.count) == (None, 0)
     assert await storage.audit.list() == ()
+
+
+def test_a_seal_is_the_mac_that_older_programs_make() -> None:
+    """HMAC-SHA-256 of purpose, number and hash, so that trails go on whichever program wrote them."""
+    link, secret = Link(17, b"h" * 32), b"s" * 32
+    for purpose in Purpose:
+        expected = hmac.digest(secret, f"{purpose} 17 ".encode() + link.hash, "sha256")
+        assert Sealer(secret).seal(purpose, link) == expected
 
 
 async def test_what_was_recorded_is_there_and_verifies(storage: Storage) -> None:
