@@ -11,8 +11,9 @@ from mtls_as.verifier import VerifiedToken
 MEMBERS: Final = ("Client-Id", "Subject", "Scope", "Audience", "Id", "Issuer", "Expires", "Thumbprint")
 """What follows the prefix. All of them are in every answer that lets a request in; without a value they are empty."""
 
-# Everything that can be printed without a space, except for the percent sign that begins a code.
-_PLAIN: Final = "!\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
+# Everything that can be printed, except for spaces and the percent sign that begins a code.
+_PLAIN: Final = re.compile(r"[!-$&-~]*")
+_SAFE: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
 _SEPARATORS: Final = re.compile(rb"[^0-9a-z]")
 
 
@@ -61,4 +62,4 @@ def _normal(name: bytes) -> bytes:
 
 def _text(value: str) -> str:
     """A value that can neither end a header nor pass for two: what is not printable ASCII is percent-encoded UTF-8."""
-    return quote(value, safe=_PLAIN, errors="replace")
+    return value if _PLAIN.fullmatch(value) else quote(value, safe=_SAFE, errors="replace")
