@@ -97,19 +97,20 @@ class Gateway:
             await verifier.prepare()
 
     async def _decide(self, request: ResourceRequest, asked: Asked) -> Decision:
-        """(1) no header of ours came from the client; (2) the path has one reading; (3) it has a route; (4) the token.
+        """(1) no header of ours came from the client; (2) method and path have one reading; (3) a route; (4) the token.
 
-        Each step fails closed, and the last is the verifier's.
+        Each step fails closed, and the last is the verifier's. Methods have a case, which many services ignore.
         """
         spoofed = self._identity.find_spoofed(request.headers) if self._refuses_spoofed else None
         if spoofed is not None:  # (1)
             return _forbidden("The request has a header that only the gateway sets.", f"{spoofed[:64]!a} came along")
+        if asked.method != asked.method.upper():  # (2)
+            return _forbidden("The method of the request is ambiguous.", "a method in lower case")
         try:
-            segments = read_path(asked.path)  # (2)
+            route = self._routes.find(asked.method, read_path(asked.path))  # (3)
         except AmbiguousPath as error:
             return _forbidden("The path of the request is ambiguous.", f"ambiguous path: {error}")
-        route = self._routes.find(asked.method, segments)
-        if route is None:  # (3)
+        if route is None:
             return _forbidden("No access token opens this.", "no route", error=BearerError.INSUFFICIENT_SCOPE)
         guard = self._guards.guards[route.audience]
         original = request._replace(method=asked.method, path=asked.path, query=asked.query)

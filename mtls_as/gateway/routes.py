@@ -46,24 +46,67 @@ class RouteTable:
     """
 
     def __init__(self, routes: Iterable[Route]) -> None:
-        self._exact: dict[Segments, dict[str, Route]] = {}
-        self._below: dict[Segments, dict[str, Route]] = {}
+        self._as_written, self._folded = _Paths(), _Paths()
         for route in routes:
             *parents, last = route.path[1:].split("/")
-            known = self._below if last == ALL_BELOW else self._exact
-            methods = known.setdefault(tuple(parents) if last == ALL_BELOW else (*parents, last), {})
-            methods.update(dict.fromkeys(route.methods or ("",), route))
+            is_below = last == ALL_BELOW
+            segments = tuple(parents) if is_below else (*parents, last)
+            self._as_written.add(segments, route, is_below=is_below)
+            self._folded.add(_fold(segments), route, is_below=is_below)
 
     def find(self, method: str, segments: Segments) -> Route | None:
-        """The route of a request, if there is one."""
-        methods = self._methods(segments)
-        return methods.get(method) or methods.get("")
+        """The route of a request, if there is one.
 
-    def _methods(self, segments: Segments) -> Mapping[str, Route]:
+        Raises `AmbiguousPath` where the case of letters, or a slash at the end, is all that keeps a more specific route
+        from it, which asks for something else: to many services that is the same path.
+        """
+        rank, methods = self._as_written.find(segments)
+        route = _of(method, methods)
+        if route is None:
+            return None
+        folded = _fold(segments)
+        for same in (folded, folded[:-1] if len(folded) > 1 and not folded[-1] else (*folded, "")):
+            its_rank, its_methods = self._folded.find(same)
+            if its_rank > rank and not _ask_the_same(route, _of(method, its_methods)):
+                raise AmbiguousPath("the path of another route, but for the case of letters or a slash at its end")
+        return route
+
+
+_Rank = tuple[int, int]
+"""How specific a path is."""
+_EXACT: Final[_Rank] = (1, 0)
+_NO_PATH: Final[tuple[_Rank, Mapping[str, Route]]] = ((-1, 0), {})
+
+
+class _Paths:
+    """The routes by their paths, exact ones and those of all below, and by their methods."""
+
+    def __init__(self) -> None:
+        self._exact: dict[Segments, dict[str, Route]] = {}
+        self._below: dict[Segments, dict[str, Route]] = {}
+
+    def add(self, segments: Segments, route: Route, *, is_below: bool) -> None:
+        methods = (self._below if is_below else self._exact).setdefault(segments, {})
+        methods.update(dict.fromkeys(route.methods or ("",), route))
+
+    def find(self, segments: Segments) -> tuple[_Rank, Mapping[str, Route]]:
+        """The methods of the most specific path that is that of the request, and how specific it is."""
         if segments in self._exact:
-            return self._exact[segments]
+            return _EXACT, self._exact[segments]
         for length in range(len(segments) - 1, -1, -1):
             methods = self._below.get(segments[:length])
             if methods is not None:
-                return methods
-        return {}
+                return (0, length), methods
+        return _NO_PATH
+
+
+def _fold(segments: Segments) -> Segments:
+    return tuple(segment.casefold() for segment in segments)
+
+
+def _of(method: str, methods: Mapping[str, Route]) -> Route | None:
+    return methods.get(method) or methods.get("")
+
+
+def _ask_the_same(route: Route, other: Route | None) -> bool:
+    return other is not None and (route.audience, set(route.scopes)) == (other.audience, set(other.scopes))

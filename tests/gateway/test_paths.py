@@ -77,14 +77,13 @@ TABLE = RouteTable(
         ("GET", "/", "all"),
         ("GET", "/x/y", "all"),
         ("GET", "/reports", "list"),
-        ("GET", "/reports/", "read"),
         ("GET", "/reports/a/b", "read"),
         ("POST", "/reports/a", "write"),
         ("DELETE", "/reports/secret/a", "secret"),
         ("GET", "/reports/secret/open", "open"),
         ("PUT", "/reports/secret/open", "others"),
         ("GET", "/reports%2Dx", "all"),
-        ("GET", "/Reports", "all"),
+        ("GET", "/reports/Secrets", "read"),
         ("GET", "/%72eports/%73ecret/x", "secret"),
     ],
 )
@@ -99,6 +98,41 @@ def test_the_most_specific_path_decides(method: str, path: str, scope: str) -> N
 )
 def test_no_less_specific_route_stands_in_for_a_method(method: str, path: str) -> None:
     assert TABLE.find(method, read_path(path)) is None
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/Reports"),
+        ("GET", "/REPORTS/a"),
+        ("GET", "/reports/"),
+        ("GET", "/%52eports"),
+        ("GET", "/reports/Secret/a"),
+        ("GET", "/reports/secret"),
+        ("GET", "/reports/SECRET/"),
+        ("GET", "/reports/secret/OPEN"),
+        ("GET", "/reports/secret/open/"),
+    ],
+)
+def test_a_path_that_a_service_takes_for_that_of_another_route_is_refused(method: str, path: str) -> None:
+    """Many services ignore the case of letters, or a slash at the end: to them `/Admin/` is `/admin`."""
+    with pytest.raises(AmbiguousPath):
+        TABLE.find(method, read_path(path))
+
+
+def test_the_case_and_a_slash_may_differ_where_it_makes_no_difference() -> None:
+    """Both routes ask for the same; or both are named."""
+    same = RouteTable([route("/a", scope="x"), route("/a/*", scope="x"), route("/*", scope="x")])
+    for path in ("/A", "/a/", "/A/b", "/b"):
+        assert same.find("GET", read_path(path)) is not None
+    both = RouteTable([route("/a", scope="x"), route("/A", scope="y"), route("/a/", scope="z"), route("/*", scope="w")])
+    found = {path: both.find("GET", read_path(path)) for path in ("/a", "/A", "/a/", "/b/")}
+    assert {path: each.scopes for path, each in found.items() if each} == {
+        "/a": ("x",),
+        "/A": ("y",),
+        "/a/": ("z",),
+        "/b/": ("w",),
+    }
 
 
 @pytest.mark.parametrize("path", ["/", "/*", "/a", "/a/", "/a/*", "/a b/café/*"])
