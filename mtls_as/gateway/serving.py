@@ -35,7 +35,7 @@ from mtls_as.tls import (
     settle_memory,
     shutdown_on_signals,
 )
-from mtls_as.verifier import VerificationUnavailable
+from mtls_as.verifier import ResourceGuard, VerificationUnavailable
 
 LISTENER: Final = "gateway"
 _MAX_HEAD_BYTES: Final = 2 * MAX_FORWARDED_BYTES  # the longest header that is read, and as much again for the rest
@@ -108,6 +108,7 @@ def _check_event_output(settings: GatewaySettings) -> None:
 
 def _work(path: Path, events: EventsSettings, sockets: list[socket]) -> None:
     log_diagnostics(events.diagnostics)
+    logging.getLogger(ResourceGuard.__module__).setLevel(logging.ERROR)  # each refusal is an event already
     log = EventLog(_event_output(events), clock=time.time)
     with log.writing():
         asyncio.run(_Process(path, log).serve(sockets))

@@ -22,8 +22,7 @@ def test_nginx_replaces_or_removes_every_header() -> None:
 
 
 def test_every_proxy_has_its_row() -> None:
-    assert re.findall(r'\| `"([a-z]+)"` \|', DOCUMENT) == list(PROXIES[:2]) + ["envoy", "traefik"]
-    assert set(PROXIES) == {"nginx", "haproxy", "envoy", "traefik"}
+    assert sorted(re.findall(r'\| `"([a-z]+)"` \|', DOCUMENT)) == sorted(PROXIES)
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)", DOCUMENT))))

@@ -87,6 +87,7 @@ def test_a_decision_is_one_line_without_the_token(gateway: RunningGateway, issue
     written = (gateway.folder / "events").read_text() + gateway.diagnostics
     assert value not in written
     assert "secret" not in written
+    assert "refused" not in gateway.diagnostics
 
 
 def test_an_answer_has_no_body_and_is_not_kept(gateway: RunningGateway, issuer: HTTPSServer) -> None:
