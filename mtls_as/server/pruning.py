@@ -35,15 +35,20 @@ async def pruning(stores: Iterable[Prunable], *, clock: Clock, every: float = PR
             await asyncio.wait_for(task, _END_SECONDS)
 
 
+async def prune_all(stores: Iterable[Prunable], *, at: float) -> None:
+    """Prune each of these stores once. What goes wrong is logged, and keeps none of the others from its turn."""
+    for store in stores:
+        try:
+            await store.prune(ended_before=at)
+        except StorageUnavailable as error:
+            _diagnostics.warning("what has ended cannot be forgotten now: %s", error)
+        except Exception:  # noqa: BLE001 # whatever happens here, the next time may be better
+            _diagnostics.exception("what has ended could not be forgotten")
+
+
 async def _prune_until(stop: asyncio.Event, stores: tuple[Prunable, ...], clock: Clock, every: float) -> None:
     while not stop.is_set():
-        for store in stores:
-            try:
-                await store.prune(ended_before=clock())
-            except StorageUnavailable as error:
-                _diagnostics.warning("what has ended cannot be forgotten now: %s", error)
-            except Exception:  # noqa: BLE001 # whatever happens here, the next time may be better
-                _diagnostics.exception("what has ended could not be forgotten")
+        await prune_all(stores, at=clock())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(every):
                 await stop.wait()

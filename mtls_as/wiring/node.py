@@ -16,7 +16,7 @@ from mtls_as.pki.revocation import Revocation
 from mtls_as.pki.trust_domains import TrustDomains
 from mtls_as.server.events import EventSink
 from mtls_as.server.ports import Clock, StorageUnavailable
-from mtls_as.server.pruning import pruning
+from mtls_as.server.pruning import Prunable, pruning
 from mtls_as.server.revoked_certificates import RevokedCertificates
 from mtls_as.server.signing_keys import SigningKeys
 from mtls_as.storage import Storage
@@ -165,17 +165,20 @@ async def open_node(settings: Settings, *, emit: EventSink, clock: Clock = time.
             foundation.revocation.following(),
             revoked.following(),
             foundation.limits.penalties.following(),
-            pruning(
-                [
-                    storage.used_once,
-                    storage.opaque_tokens,
-                    storage.accepted_paths,
-                    storage.status_blocks,
-                    storage.penalties,
-                    storage.registrations,
-                    foundation.revocations,
-                ],
-                clock=clock,
-            ),
+            pruning(prunable(foundation), clock=clock),
         ):
             yield node
+
+
+def prunable(foundation: Foundation) -> tuple[Prunable, ...]:
+    """What holds things that end; certificates that were seen, and the audit trail, have ends of their own."""
+    storage = foundation.storage
+    return (
+        storage.used_once,
+        storage.opaque_tokens,
+        storage.accepted_paths,
+        storage.status_blocks,
+        storage.penalties,
+        storage.registrations,
+        foundation.revocations,
+    )
