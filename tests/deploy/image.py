@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -45,8 +45,8 @@ def require_tool(name: str) -> str:
 
 
 @contextlib.contextmanager
-def own_network() -> Iterator[None]:
-    """A network of this thread and all that it starts: a loopback interface with every port free."""
+def own_network(addresses: Iterable[str] = ()) -> Iterator[None]:
+    """A network of this thread and all that it starts: a loopback interface, with these addresses too."""
     require_root()
     libc = ctypes.CDLL(None, use_errno=True)
     before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
@@ -54,6 +54,8 @@ def own_network() -> Iterator[None]:
         if libc.unshare(_NEW_NETWORK) != 0:
             raise OSError(ctypes.get_errno(), "unshare")
         subprocess.run([require_program("ip"), "link", "set", "lo", "up"], check=True)
+        for address in addresses:
+            subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
         yield
     finally:
         libc.setns(before, _NEW_NETWORK)

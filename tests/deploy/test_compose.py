@@ -19,6 +19,7 @@ from mtls_as.cli.application import application
 from mtls_as.config import load_settings
 from tests.authority import Authority, Identity, dns
 from tests.cli.workplace import ROOT
+from tests.deploy.database import ROLE, SOCKETS, programs, serving_database
 from tests.deploy.documented import shell_blocks
 from tests.deploy.image import Machine, Program, hand_over, own_network, owned, require_tool
 from tests.deploy.test_dockerfile import commands as image_commands
@@ -173,25 +174,19 @@ class Site:
 
 @contextlib.contextmanager
 def database(site: Site) -> Iterator[None]:
-    """PostgreSQL of this machine, initialised as the image does it, and run by the command of the file."""
-    programs = Path(require_program("postgres", folders="usr/lib/postgresql/*/bin")).parent
-    machine = site.machine("postgresql", environment={"PATH": f"{programs}:/usr/bin:/bin", "TZ": "UTC"})
-    data, environment = "/var/lib/postgresql/data", SERVICES["postgresql"]["environment"]
-    name = environment["POSTGRES_USER"]
-    made = machine.run(
-        "initdb", "--pgdata", data, "--username", name, "--pwfile", environment["POSTGRES_PASSWORD_FILE"],
-        "--auth-local=trust", *environment["POSTGRES_INITDB_ARGS"].split(), "--no-sync",
-    )  # fmt: skip
-    assert made.returncode == 0, made.stderr
-    written = machine.written[data]
-    with (written / "pg_hba.conf").open("a") as access:
-        access.write("host all all all scram-sha-256\n")
-    further = ["-D", data, "-k", "/run/postgresql", "-h", address("postgresql")]
-    with machine.running(*SERVICES["postgresql"]["command"], *further) as server:
-        check = SERVICES["postgresql"]["healthcheck"]["test"][1:]
-        server.wait_for(lambda: machine.run(*check, "--host=/run/postgresql").returncode == 0)
-        created = machine.run("createdb", "--host=/run/postgresql", "--username", name, environment["POSTGRES_DB"])
-        assert created.returncode == 0, created.stderr
+    """PostgreSQL by the command of the file, and healthy by its check."""
+    machine = site.machine("postgresql", environment={"PATH": f"{programs()}:/usr/bin:/bin", "TZ": "UTC"})
+    service = SERVICES["postgresql"]
+    environment = service["environment"]
+    assert environment["POSTGRES_USER"] == environment["POSTGRES_DB"] == ROLE
+    assert environment["POSTGRES_INITDB_ARGS"] == "--auth-host=scram-sha-256"
+    with serving_database(
+        machine,
+        address=address("postgresql"),
+        password_file=environment["POSTGRES_PASSWORD_FILE"],
+        command=service["command"],
+    ):
+        assert machine.run(*service["healthcheck"]["test"][1:], f"--host={SOCKETS}").returncode == 0
         yield
 
 
@@ -228,9 +223,7 @@ def test_two_nodes_behind_nginx_issue_tokens_to_the_certificate_that_arrives(tmp
     client_authority = Authority.create("Client CA")
     authority.write(tmp_path, "ca")
     site = Site(tmp_path, client_authority.issue("reports", san=[dns("reports.example")]))
-    with own_network(), contextlib.ExitStack() as stack:
-        for name in SERVICES:
-            subprocess.run(["ip", "address", "add", f"{address(name)}/32", "dev", "lo"], check=True)
+    with own_network(map(address, SERVICES)), contextlib.ExitStack() as stack:
         (tmp_path / "deploy").mkdir()
         authority.issue_server("as.example").write(tmp_path, "server")
         client_authority.write(tmp_path, "client-ca")
