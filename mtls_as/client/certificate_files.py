@@ -41,7 +41,7 @@ class CertificateFiles:
         self._lock = threading.Lock()
         self._looked_at = monotonic()
         self._seen = self._look()
-        self._current = self._read()
+        self._current = read_credentials(*self._files)
         self.problem: str | None = None
         """Why the files as they are now are not used, if they are not."""
 
@@ -62,18 +62,13 @@ class CertificateFiles:
             return
         self._seen = seen
         try:
-            self._current = self._read()
+            self._current = read_credentials(*self._files)
         except ClientConfigurationError as error:
             self.problem = str(error)
             _log.warning("the certificate stays the old one: %s", error)
         else:
             self.problem = None
             _log.info("the certificate is now %s", self._current.x5t_s256)
-
-    def _read(self) -> Credentials:
-        found = read_credentials(*self._files)
-        found.tls_context()  # what TLS would not take is not taken either
-        return found
 
     def _look(self) -> _Seen:
         return tuple(_identity(file) for file in self._files if file is not None)

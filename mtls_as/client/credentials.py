@@ -33,6 +33,10 @@ class Credentials:
     ca_pem: bytes | None = field(repr=False)
     """The only CAs to trust; without them, those of the system."""
 
+    def __post_init__(self) -> None:
+        if self.ca_pem is not None and not self.ca_pem.strip():
+            raise ClientConfigurationError("no CA certificates")  # OpenSSL and gRPC would take those of the system
+
     def tls_context(self) -> ssl.SSLContext:
         """A new TLS context that presents the certificate and trusts the CAs. Raises `ClientConfigurationError`."""
         try:
@@ -64,7 +68,17 @@ def read_credentials(certificate: Path, private_key: Path, ca: Path | None) -> C
 
     Raises `ClientConfigurationError`, which names the file; also for a certificate and a key that are not a pair.
     """
-    chain_pem, private_key_pem = _read(certificate), _read(private_key)
+    return pair(
+        _read(certificate),
+        _read(private_key),
+        ca_pem=read_ca(ca) if ca is not None else None,
+        names=(str(certificate), str(private_key)),
+    )
+
+
+def pair(chain_pem: bytes, private_key_pem: bytes, *, ca_pem: bytes | None, names: tuple[str, str]) -> Credentials:
+    """Credentials that TLS takes. `names` of certificate and key are for the `ClientConfigurationError` otherwise."""
+    certificate, private_key = names
     try:
         leaf = parse_pem_certificates(chain_pem)[0]
     except CertificateError as error:
@@ -77,12 +91,11 @@ def read_credentials(certificate: Path, private_key: Path, ca: Path | None) -> C
         raise ClientConfigurationError(f"{private_key}: not a private key in PEM") from None
     if key.public_key() != load_der_x509_certificate(leaf.der).public_key():
         raise ClientConfigurationError(f"{certificate} does not go with {private_key}: key values mismatch")
-    return Credentials(
-        x5t_s256=certificate_thumbprint(leaf),
-        chain_pem=chain_pem,
-        private_key_pem=private_key_pem,
-        ca_pem=read_ca(ca) if ca is not None else None,
+    found = Credentials(
+        x5t_s256=certificate_thumbprint(leaf), chain_pem=chain_pem, private_key_pem=private_key_pem, ca_pem=ca_pem
     )
+    found.tls_context()
+    return found
 
 
 def read_ca(path: Path) -> bytes:

@@ -77,6 +77,7 @@ ADAPTERS = {
     "mtls_as.client.aiohttp": {"aiohttp"},
     "mtls_as.client.grpc": {"grpc"},
     "mtls_as.client.grpc_aio": {"grpc"},
+    "mtls_as.client.spiffe": {"grpc", "spiffe"},
 }
 
 
