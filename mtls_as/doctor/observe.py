@@ -98,7 +98,7 @@ class _Look:
             await self._read_metadata(asker, url)
             if issuer is None and not _is_object(self.seen.metadata) and not _is_object(self.seen.openid_metadata):
                 resource = await self._read_resource(asker)
-                if _is_object(resource.metadata) or (resource.without_token and resource.without_token.challenge):
+                if _is_object(resource.metadata) or _has_challenge(resource):
                     self._note(metadata=None, openid_metadata=None, servers=(replace(server, place=Place.RESOURCE),))
                     await self._run_resource(asker, server, resource)
                     return
@@ -296,6 +296,10 @@ def _origin(url: str) -> str:
 
 def _is_object(document: Document | None) -> bool:
     return document is not None and document.failure is None and isinstance(document.content, dict)
+
+
+def _has_challenge(resource: ResourceObservation) -> bool:
+    return resource.without_token is not None and resource.without_token.challenge is not None
 
 
 def _member(document: Document | None, name: str) -> object:

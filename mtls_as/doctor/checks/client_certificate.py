@@ -19,7 +19,6 @@ _ALERTS: Final = {
     "handshake_failure": "the handshake fails with it",
     "access_denied": "access is denied",
 }
-_NETWORK: Final = frozenset({"timeout", "closed"})
 
 
 def client_certificate_findings(
@@ -88,10 +87,12 @@ def _taken(check: Check, server: ServerObservation, own: OwnCertificate) -> Find
         return check.skipped("it was not asked for")
     if probe.alert is None:
         return check.ok("the connection stands with it; whether it is a known client's, the server says later")
-    if probe.alert in _NETWORK:
-        return check.warning(f"the server says nothing over a connection with it: {probe.alert}")
+    if probe.alert == "timeout":
+        return check.warning("the server says nothing over a connection with it")
     them = Step(who=server.place.operator, what="Look into the log for this handshake; " + _trusting(own))
     seen = f"the server refuses it in the handshake: {_ALERTS.get(probe.alert, 'the alert says')} ({probe.alert})"
+    if probe.alert == "closed":
+        seen = "the server closes the connection without a word, once it has our certificate: it likely refuses it"
     steps = [them]
     if probe.alert in {"certificate_expired", "unsupported_certificate"}:
         steps.insert(0, Step(who=Actor.YOU, what="See own.validity and own.usage."))
