@@ -5,7 +5,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mtls_as.config.problems import ConfigurationError, Problem
@@ -31,6 +31,8 @@ class Guards:
     guards: Mapping[str, ResourceGuard]
     verifiers: tuple[AccessTokenVerifier, ...]
     introspection: Introspection | None
+    proofs: Mapping[str, ProofMemory] = field(default_factory=dict, repr=False)
+    """The DPoP proofs that were used, by audience."""
 
     async def aclose(self) -> None:
         """Close the connections that are kept."""
@@ -38,8 +40,13 @@ class Guards:
             await self.introspection.aclose()
 
 
-def make_guards(settings: GatewaySettings, *, clock: Callable[[], float] = time.time) -> Guards:
-    """The guards of a configuration. Raises `ConfigurationError` for files and values that cannot work."""
+def make_guards(
+    settings: GatewaySettings, *, before: Guards | None = None, clock: Callable[[], float] = time.time
+) -> Guards:
+    """The guards of a configuration. Raises `ConfigurationError` for files and values that cannot work.
+
+    Those of `before` hand on which DPoP proofs were used: a reload makes none good again.
+    """
     issuer, tokens = settings.issuer, settings.tokens
     with _problems_at(settings.path, "issuer.ca"):
         context = _trusting_context(settings.folder, issuer.ca)
@@ -51,6 +58,7 @@ def make_guards(settings: GatewaySettings, *, clock: Callable[[], float] = time.
     if settings.introspection is not None:
         introspection = _introspection(settings, settings.introspection)
     verifiers, guards = [], {}
+    proofs = {} if before is None else dict(before.proofs)
     for index, resource in enumerate(settings.resources):
         with _problems_at(settings.path, f"resources[{index}]"):
             verifier = AccessTokenVerifier(
@@ -61,7 +69,9 @@ def make_guards(settings: GatewaySettings, *, clock: Callable[[], float] = time.
                 algorithms=issuer.algorithms,
                 leeway=tokens.leeway,
                 require_binding=tokens.require_binding,
-                dpop=None if resource.dpop_url is None else ProofMemory(clock=clock),
+                dpop=None
+                if resource.dpop_url is None
+                else proofs.setdefault(resource.audience, ProofMemory(clock=clock)),
                 introspection=introspection,
                 check_status=tokens.check_status,
                 status_list_origins=tokens.status_list_origins,
@@ -79,7 +89,7 @@ def make_guards(settings: GatewaySettings, *, clock: Callable[[], float] = time.
                 metadata=_metadata(settings, resource),
             )
             verifiers.append(verifier)
-    return Guards(guards=guards, verifiers=tuple(verifiers), introspection=introspection)
+    return Guards(guards=guards, verifiers=tuple(verifiers), introspection=introspection, proofs=proofs)
 
 
 def _certificates(settings: GatewaySettings) -> ForwardedCertificate:

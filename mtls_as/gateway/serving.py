@@ -189,7 +189,7 @@ class _Process:
     def _reload(self) -> None:
         settings = load_gateway_settings(self._path)
         _refuse_changes(self._settings, settings)
-        guards, credentials = make_guards(settings), _credentials(settings)
+        guards, credentials = make_guards(settings, before=self._guards), _credentials(settings)
         if credentials is not None and self._prepare_credentials is not None:
             self._prepare_credentials(credentials)()
         before, self._guards, self._settings = self._guards, guards, settings

@@ -153,6 +153,9 @@ def test_tokens_bound_to_dpop_keys(issuer: HTTPSServer, tmp_path: Path) -> None:
         challenge = client.get("/check", headers=question(None)).headers.get_list("www-authenticate")
         assert len(challenge) == 1
         assert "DPoP" in challenge[0]
+        running.process.send_signal(signal.SIGHUP)
+        assert running.wait_for_event("reload")["outcome"] == "succeeded"
+        assert client.get("/check", headers=good).status_code == 401, "a reload makes no proof good again"
 
 
 def test_a_pinned_proxy(issuer: HTTPSServer, tmp_path: Path) -> None:
