@@ -185,9 +185,16 @@ Command = Callable[[Path, str], list[str]]
 
 
 @contextlib.contextmanager
-def site(name: str, folder: Path, *, edit: Callable[[str], str] = lambda text: text, more: str = "") -> Iterator[Site]:
+def site(
+    name: str,
+    folder: Path,
+    *,
+    edit: Callable[[str], str] = lambda text: text,
+    listener: str | None = None,
+    more: str = "",
+) -> Iterator[Site]:
     """A whole site: the service, the gateway, and the proxy with the documented configuration after `edit`."""
-    listener, start = LISTENERS[name], PROXIES[name]
+    listener, start = listener or LISTENERS[name], PROXIES[name]
     with issuer_server() as issuer, echo_server() as backend:
         config = configuration(name, issuer, folder, listener=listener, more=more)
         with running_gateway(config) as gateway:

@@ -1,14 +1,18 @@
 """Real proxies with the documented configurations, before a service that knows nothing of tokens."""
 
+import hashlib
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.authority import Authority
 from tests.forwarded import vectors
-from tests.gateway.running import AUDIENCE, MINE, PROXIES, THIEF, Site, site
+from tests.gateway.running import AUDIENCE, MINE, PROXIES, SERVER_CA, THIEF, Site, site
 
+PROXY_CA = Authority.create("Proxy CA")
 SPELLINGS = ["X-Token-Subject", "x-token-subject", "X_Token_Subject", "X-Token_Subject", "X-Token-Client-Id"]
 
 
@@ -142,6 +146,44 @@ def test_headers_are_replaced_where_they_are_not_refused(tmp_path: Path, behind:
             reply = lenient.get(MINE, token, headers=[(name, "root"), (name, "root")])
             assert reply.status == 200 or (behind.name == "envoy" and "_" in name)
             assert b"root" not in reply.body
+
+
+def test_a_line_that_is_forgotten_in_nginx_is_no_hole(tmp_path: Path) -> None:
+    """The gateway sees the client's header, too, and refuses the request."""
+
+    def forget(text: str) -> str:
+        return re.sub(r" *proxy_set_header X-Token-.*\n", "", text)
+
+    with site("nginx", tmp_path, edit=forget) as careless:
+        token = careless.token(MINE.der)
+        assert careless.get(MINE, token).told() == {}
+        assert careless.get(MINE, token, headers=[("X-Token-Subject", "root")]).status == 403
+
+
+def test_nginx_with_a_certificate_of_its_own(tmp_path: Path) -> None:
+    """The hop by a pinned certificate, as the comment in nginx.conf has it."""
+    proxy = PROXY_CA.issue("proxy")
+    own, own_key = proxy.write(tmp_path, "proxy")
+    certificate, key = SERVER_CA.issue_server("localhost").write(tmp_path, "gateway")
+    (tmp_path / "server-ca.pem").write_text(SERVER_CA.pem)
+    tls = (
+        f"proxy_ssl_certificate {own}; proxy_ssl_certificate_key {own_key}; proxy_ssl_name localhost;"
+        f" proxy_ssl_trusted_certificate {tmp_path / 'server-ca.pem'}; proxy_ssl_verify on;"
+    )
+
+    def use_tls(text: str) -> str:
+        text = text.replace("unix:/run/mtls-as/gateway.sock", "127.0.0.1:9080")
+        return text.replace(
+            "proxy_pass http://mtls_as_gateway/check;", f"proxy_pass https://mtls_as_gateway/check; {tls}"
+        )
+
+    pin = hashlib.sha256(proxy.der).hexdigest()
+    listener = f'bind = "127.0.0.1:0"\nproxy_certificates = ["sha256:{pin}"]'
+    more = f'[tls]\ncertificate = "{certificate}"\nprivate_key = "{key}"\n'
+    with site("nginx", tmp_path, edit=use_tls, listener=listener, more=more) as running:
+        token = running.token(MINE.der)
+        assert running.get(MINE, token).told()["x-token-subject"] == "reports"
+        assert running.get(THIEF, token).status == 401
 
 
 def test_without_the_gateway_nothing_is_let_in(tmp_path: Path, behind: Site) -> None:
