@@ -6,10 +6,12 @@ Adapters for other libraries stand in modules of their own: `mtls_as.client.requ
 from mtls_as.client.auth import MutualTLSAuth, fetch_token
 from mtls_as.client.certificate_files import CertificateFiles
 from mtls_as.client.credentials import CertificateSource, Credentials
+from mtls_as.client.discovery import DiscoveredResource, discover_resource, discover_resource_async
 from mtls_as.client.errors import (
     AuthorizationServerError,
     ClientConfigurationError,
     ClientError,
+    DiscoveryError,
     InsecureRequest,
     TokenRequestError,
 )
@@ -24,9 +26,13 @@ __all__ = [
     "ClientConfigurationError",
     "ClientError",
     "Credentials",
+    "DiscoveredResource",
+    "DiscoveryError",
     "InsecureRequest",
     "MutualTLSAuth",
     "TokenRequestError",
     "TokenSource",
+    "discover_resource",
+    "discover_resource_async",
     "fetch_token",
 ]

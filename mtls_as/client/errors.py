@@ -22,5 +22,9 @@ class TokenRequestError(ClientError):
         self.description = description
 
 
+class DiscoveryError(ClientError):
+    """A resource does not say, or says in a way that is not to be believed, whose tokens it takes (RFC 9728)."""
+
+
 class InsecureRequest(ClientError):  # noqa: N818 # names what was prevented
     """The request would have sent its token over something else than https. Nothing was sent."""
