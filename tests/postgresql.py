@@ -186,13 +186,16 @@ class PostgreSQL:
 
 
 @contextlib.contextmanager
-def running_postgresql(*, fsync: bool = True, settings: dict[str, str] | None = None) -> Iterator[PostgreSQL]:
+def running_postgresql(
+    *, fsync: bool = True, settings: dict[str, str] | None = None, within: Path | None = None
+) -> Iterator[PostgreSQL]:
     """A server of one's own, with further settings of `postgresql.conf`; it is gone at the end, with its data.
 
-    `fsync=False` is faster, and survives a kill too, only not a failure of the machine.
+    `fsync=False` is faster, and survives a kill too, only not a failure of the machine. `within` is the folder for its
+    folder, of a short path: that of a unix socket has 107 bytes at most.
     """
     _program("postgres")
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))  # a short path: that of a unix socket has 107 bytes at most
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir=within))
     server = PostgreSQL(folder, fsync=fsync, settings=settings)
     try:
         server.create()
