@@ -30,8 +30,9 @@ _TITLES: Final = {
 }
 _STATUS_WIDTH: Final = 9
 _ID_WIDTH: Final = 29
-_DETAIL: Final = "    "
-_LINE: Final = "        "
+_DETAIL: Final = " " * (2 + _STATUS_WIDTH)
+_STEP: Final = f"{_DETAIL}-> "
+_LINE: Final = f"{_DETAIL}     "
 _MIN_WIDTH: Final = 60
 
 
@@ -64,7 +65,7 @@ def _say_finding(console: "Console", finding: Finding) -> None:
 
 
 def _say_step(console: "Console", step: Step) -> None:
-    _print(console, f"{step.who}: {step.what}", f"{_DETAIL}→ ", "")
+    _print(console, f"{step.who}: {step.what}", _STEP, "")
     for line in step.lines:
         _print(console, line, _LINE, "bold", wraps=False)
 
@@ -74,7 +75,7 @@ def _say_summary(console: "Console", report: Report) -> None:
     told = f"{count(counts[Status.FAILURE], 'failure')}, {count(counts[Status.WARNING], 'warning')}, "
     told += f"{counts[Status.OK]} ok, {counts[Status.SKIPPED]} skipped"
     _print(console, told, "", "bold red" if not report.is_good else "bold green")
-    failed = [f"{finding.place}: {finding.id}" for finding in report.findings if finding.status is Status.FAILURE]
+    failed = [f"{finding.place}/{finding.id}" for finding in report.findings if finding.status is Status.FAILURE]
     if failed:
         _print(console, ", ".join(failed), "Failed: ", "")
 

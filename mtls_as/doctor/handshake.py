@@ -7,6 +7,7 @@ whether a certificate was asked for, and of which CAs. Nothing secret goes over 
 import asyncio
 import contextlib
 import ipaddress
+import re
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -27,6 +28,7 @@ CLOSED: Final = "closed"
 _READ: Final = 16 * 1024
 _MAX_HEAD: Final = 64 * 1024
 _CERTIFICATE_REQUEST: Final = b"read server certificate request"  # the state of OpenSSL after that message
+_STATUS: Final = re.compile(r"[1-5][0-9]{2}(?![0-9])")
 _MAX_REASON: Final = 200
 
 
@@ -65,7 +67,7 @@ def read_head(head: bytes) -> tuple[int | None, datetime | None]:
     """The status of an answer in HTTP/1.1, and its `Date`, where they can be read."""
     first, *fields = head.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
     protocol, _, rest = first.partition(" ")
-    if not protocol.startswith("HTTP/1.") or not rest[:3].isdecimal():
+    if not protocol.startswith("HTTP/1.") or not _STATUS.match(rest):
         return None, None
     for field in fields:
         name, _, value = field.partition(":")
