@@ -262,8 +262,7 @@ class TLSConnection(asyncio.Protocol):
 
     def _take_in(self, tls: RecordLayer | PlainLayer, chunks: list[bytes]) -> None:
         if not chunks:
-            if records := tls.take_records():
-                self._transport.write(records)  # an answer of the TLS layer itself, as to a renegotiation
+            self._send_records(tls)
         elif self._direct is not None and self._is_between_requests_of_hypercorn():
             self._direct.receive(chunks[0] if len(chunks) == 1 else b"".join(chunks))
             if self._http is None:
@@ -272,6 +271,17 @@ class TLSConnection(asyncio.Protocol):
             self._hand_to_hypercorn(chunks)
         if tls.ended:
             self._end_of_input()
+
+    def _send_records(self, tls: RecordLayer | PlainLayer) -> None:
+        """Send what the TLS layer itself answers, as to a renegotiation or a new key.
+
+        Whoever asks for that without end and takes no answer would fill the memory with them.
+        """
+        records = tls.take_records()
+        if records and self._writing_paused:
+            self._transport.abort()
+        elif records:
+            self._transport.write(records)
 
     def _is_between_requests_of_hypercorn(self) -> bool:
         """Whether the direct lane may read; Hypercorn's HTTP/1.1, which had a request for itself, is then let go of."""

@@ -2,17 +2,20 @@
 
 import asyncio
 import contextlib
+import ctypes.util
+import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 
 import h2.errors
 import pytest
 
-from mtls_as.tls import Limits, Population
+from mtls_as.tls import Limits, Listener, Population, bind_listeners
 from mtls_as.tls.frame_budget import BURST
-from tests.tls.apps import count, tell_tls
+from tests.tls import peers
+from tests.tls.apps import Both, count, tell_tls
 from tests.tls.peers import PATIENT, QUICK, Client, HTTP2Client, Server, serving, until
 
 HANDSHAKE_ALERTS = (ssl.SSLError, ConnectionError, OSError)
@@ -275,3 +278,42 @@ async def test_pipelined_requests_wait_for_their_answers(tmp_path: Path) -> None
             assert (await neighbour.get()).status == 200
         connection.writer.transport.abort()
         await until(lambda: not server.population.connections)
+
+
+async def test_answers_of_tls_that_nobody_takes_fill_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """New keys without end, each to be answered by another one (RFC 8446 §4.6.3), from a client that reads nothing."""
+
+    def bind_with_small_buffers(listeners: Sequence[Listener]) -> list[socket.socket]:
+        sockets = bind_listeners(listeners)
+        for each in sockets:  # whose connections inherit it
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        return sockets
+
+    monkeypatch.setattr(peers, "bind_listeners", bind_with_small_buffers)
+    async with serving(Both(), tmp_path) as server:
+        sent = await asyncio.to_thread(update_keys, server.port, 100_000)
+        assert sent < 50_000
+        await until(lambda: not server.population.connections)
+
+
+def update_keys(port: int, number: int) -> int:
+    """Ask for so many new keys, and return how many it took until the connection was ended."""
+    library = ctypes.CDLL(ctypes.util.find_library("ssl") or "libssl.so.3")  # Python's `ssl` has no such function
+    for name in ("TLS_client_method", "SSL_CTX_new", "SSL_new"):
+        getattr(library, name).restype = ctypes.c_void_p
+    with socket.socket() as connected:
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connected.connect(("127.0.0.1", port))
+        context = ctypes.c_void_p(library.SSL_CTX_new(ctypes.c_void_p(library.TLS_client_method())))
+        tls = ctypes.c_void_p(library.SSL_new(context))
+        library.SSL_set_fd(tls, connected.fileno())
+        try:
+            assert library.SSL_connect(tls) == 1
+            for count in range(number):
+                library.SSL_key_update(tls, 1)
+                if library.SSL_do_handshake(tls) != 1:
+                    return count
+            return number
+        finally:
+            library.SSL_free(tls)
+            library.SSL_CTX_free(context)
