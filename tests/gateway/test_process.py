@@ -43,7 +43,7 @@ def gateway(issuer: HTTPSServer, tmp_path_factory: pytest.TempPathFactory) -> It
         yield running
 
 
-def asking(gateway: RunningGateway, identity: Identity | None = None) -> httpx.Client:
+def asking(gateway: RunningGateway, identity: Identity | None = None, *, http2: bool = False) -> httpx.Client:
     """A client in the place of the proxy."""
     if gateway.address.startswith("unix:"):
         transport = httpx.HTTPTransport(uds=gateway.address.removeprefix("unix:"))
@@ -53,7 +53,8 @@ def asking(gateway: RunningGateway, identity: Identity | None = None) -> httpx.C
         context.load_cert_chain(*identity.write(gateway.folder, f"proxy-{identity.certificate.serial_number}"))
     tls = "proxy_certificates" in gateway.config.read_text()
     port = gateway.address.rpartition(":")[2]
-    return httpx.Client(verify=context, base_url=f"http{'s' * tls}://localhost:{port}", trust_env=False)
+    place = f"http{'s' * tls}://localhost:{port}"
+    return httpx.Client(verify=context, base_url=place, trust_env=False, http2=http2)
 
 
 def token(issuer: HTTPSServer, certificate: bytes | None = MINE.der, **claims: object) -> str:
@@ -166,8 +167,10 @@ def test_a_pinned_proxy(issuer: HTTPSServer, tmp_path: Path) -> None:
     more = f'[tls]\ncertificate = "{certificate}"\nprivate_key = "{key}"\n'
     config = configuration("nginx", issuer, tmp_path, listener=listener, more=more)
     with running_gateway(config) as running:
-        with asking(running, PROXY) as client:
-            assert client.get("/check", headers=question(token(issuer))).status_code == 200
+        for http2 in (False, True):
+            with asking(running, PROXY, http2=http2) as client:
+                answer = client.get("/check", headers=question(token(issuer)))
+                assert (answer.status_code, answer.http_version) == (200, "HTTP/2" if http2 else "HTTP/1.1")
         for stranger in (MINE, None):
             with asking(running, stranger) as client:
                 assert client.get("/check", headers=question(token(issuer))).status_code == 403
