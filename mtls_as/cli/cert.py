@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from mtls_as.server.clients import Client
 
 _LABEL_WIDTH = 20
+_MOST_STORED = 1_000
+"""Nobody reads what more of them say."""
 
 
 @click.group()
@@ -40,7 +42,8 @@ def explain(ctx: click.Context, file: Path, client_id: str | None, config: Path,
 
     FILE is PEM (the client's own certificate first, then its intermediates) or DER. Each trust domain says by which
     path it trusts the certificate and what is known of its revocation, or why it refuses it; the configured revocation
-    lists and responders are asked. Without a configuration file only the certificate is explained.
+    lists and responders are asked. Of the clients in the database the first 1000 are. Without a configuration file only
+    the certificate is explained.
 
     \b
     Example:
@@ -95,16 +98,21 @@ async def _judge(config: Path, chain: "Sequence[Certificate]", client_id: str | 
 
 
 async def _clients(settings: "Settings", client_id: str | None) -> "list[Client]":
-    from mtls_as.cli.client import all_clients
+    from mtls_as.cli.client import one_client, some_clients
 
-    clients = await all_clients(settings)
-    if client_id is not None:
-        clients = [client for client in clients if client.client_id == client_id]
-        if not clients:
-            raise click.ClickException(
-                f"there is no client {client_id}, neither in {settings.path.name} nor in the database"
-            )
-    return clients
+    if client_id is None:
+        clients = await some_clients(settings, _MOST_STORED + 1)
+        if len(clients) > len(settings.clients) + _MOST_STORED:
+            warning = f"only {_MOST_STORED} clients of the database were asked: name another with --client"
+            click.echo(f"mtls-as: warning: {warning}", err=True)
+            clients.pop()
+        return clients
+    client = await one_client(settings, client_id)
+    if client is None:
+        raise click.ClickException(
+            f"there is no client {client_id}, neither in {settings.path.name} nor in the database"
+        )
+    return [client]
 
 
 async def _ask(

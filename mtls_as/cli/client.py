@@ -259,12 +259,23 @@ def delete(client_id: str, config: Path, server: "Connection | None") -> None:
     say(f"The client {client_id} is deleted.")
 
 
-async def all_clients(settings: "Settings") -> "list[Client]":
-    """The declared clients and the stored ones, as the server knows them."""
+async def some_clients(settings: "Settings", limit: int) -> "list[Client]":
+    """The declared clients and so many stored ones, in the order of their names, as the server knows them."""
     from mtls_as.cli.stored import opened_storage
 
     async with opened_storage(settings) as storage:
-        return [*settings.clients, *await storage.clients.list()]
+        return [*settings.clients, *await storage.clients.page(after=None, limit=limit)]
+
+
+async def one_client(settings: "Settings", client_id: str) -> "Client | None":
+    """The client of a name, declared or stored."""
+    from mtls_as.cli.stored import opened_storage
+
+    declared = (client for client in settings.clients if client.client_id == client_id)
+    if (found := next(declared, None)) is not None:
+        return found
+    async with opened_storage(settings) as storage:
+        return await storage.clients.find(client_id)
 
 
 def _say_secret(secret: str) -> None:

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import NameOID
 
+from mtls_as.cli import cert
 from mtls_as.rfc.rfc5280_certificate import parse_certificate
 from mtls_as.rfc.rfc8705_mtls import SubjectType, match_subject, parse_expected_subject
 from tests.authority import Authority, Identity, dns, email, ip, name, self_signed, uri
@@ -158,6 +159,20 @@ def test_a_configuration_that_is_asked_for_must_be_there(workplace: Workplace, o
 
 def test_a_client_that_is_not_there_is_an_error(shared: Workplace) -> None:
     assert "there is no client nobody" in shared.fail("cert", "explain", "certs/reports.pem", "--client", "nobody")
+
+
+def test_of_very_many_clients_only_some_are_asked(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others can be named."""
+    monkeypatch.setattr(cert, "_MOST_STORED", 2)
+    for number in range(4):
+        workplace.succeed(
+            "client", "add", "--client-id", f"c{number}", "--trust", "default", "--san-dns", f"{number}.example"
+        )
+    result = workplace.run("cert", "explain", "certs/reports.pem")
+    assert "only 2 clients of the database were asked: name another with --client" in result.stderr
+    assert "c1: refused" in result.stdout
+    assert "c2: refused" not in result.stdout
+    assert "c3: refused" in workplace.succeed("cert", "explain", "certs/reports.pem", "--client", "c3")
 
 
 @pytest.mark.parametrize(
