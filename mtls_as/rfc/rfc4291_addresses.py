@@ -10,6 +10,9 @@ from typing import Final
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _PREFIX_BITS: Final = 64
+_TRANSLATED: Final = ipaddress.IPv6Network("64:ff9b::/96")
+"""The well-known prefix of RFC 6052 §2.1: in one network of 64 bits it holds all of IPv4, as NAT64 shows it."""
+_IPV4_BITS: Final = 0xFFFF_FFFF
 
 
 def peer_key(address: str, *, exempt: Iterable[Network] = ()) -> str:
@@ -22,6 +25,8 @@ def peer_key(address: str, *, exempt: Iterable[Network] = ()) -> str:
         parsed = parsed.ipv4_mapped  # a socket of both families says ::ffff:192.0.2.1
     if any(parsed in network for network in exempt):
         return ""
+    if parsed in _TRANSLATED:
+        return str(ipaddress.IPv4Address(int(parsed) & _IPV4_BITS))
     if isinstance(parsed, ipaddress.IPv6Address):
         return str(ipaddress.IPv6Network((parsed, _PREFIX_BITS), strict=False))
     return str(parsed)

@@ -129,6 +129,9 @@ def test_a_network_of_ipv6_counts_as_one() -> None:
         ("::ffff:192.0.2.1", HERE),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
         ("fe80::1%eth0", "fe80::/64"),
+        ("64:ff9b::c000:201", HERE),  # by NAT64: all of IPv4 comes from this network
+        ("64:ff9b::a01:203", "10.1.2.3"),
+        ("64:ff9b:1::c000:201", "64:ff9b:1::/64"),
         ("10.1.2.3", ""),
         ("::ffff:10.1.2.3", ""),
         ("unknown", ""),
