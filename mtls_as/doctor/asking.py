@@ -1,7 +1,6 @@
 """Questions over HTTP, bounded as all of them are, and what is kept of the answers."""
 
 import asyncio
-import re
 import ssl
 from collections.abc import Mapping, Sequence
 from typing import Final, Self
@@ -10,11 +9,9 @@ import httpx
 
 from mtls_as.doctor.observations import Answer, Document
 from mtls_as.remote.bounded import AnswerError, build_request, send
+from mtls_as.rfc.rfc9110_challenge import ChallengeError, parse_challenges
 
 _OK: Final = 200
-_BEARER: Final = re.compile(r"(?:^|,)\s*Bearer(?=[ ,]|$)(.*)", re.IGNORECASE | re.DOTALL)
-_NEXT_SCHEME: Final = re.compile(r",\s*[A-Za-z][A-Za-z0-9-]*\s+(?=[A-Za-z_]+\s*=)|,\s*[A-Za-z]+\s*(?:,|$)")
-_PARAMETER: Final = re.compile(r'([A-Za-z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 _MAX_SHOWN: Final = 300
 _REDACTED: Final = "[the token]"
 
@@ -67,15 +64,11 @@ class Asker:
 
 def bearer_challenge(values: Sequence[str]) -> Mapping[str, str] | None:
     """The parameters of the Bearer challenge in `WWW-Authenticate` (RFC 6750 §3), {} without any, None without one."""
-    for value in values:
-        if found := _BEARER.search(value):
-            own = _NEXT_SCHEME.split(found[1], maxsplit=1)[0]
-            return {name.lower(): _unquote(quoted) or plain for name, quoted, plain in _PARAMETER.findall(own)}
-    return None
-
-
-def _unquote(text: str) -> str:
-    return re.sub(r"\\(.)", r"\1", text)
+    try:
+        challenges = parse_challenges(values)
+    except ChallengeError:
+        return None
+    return next((challenge.parameters for challenge in challenges if challenge.scheme == "bearer"), None)
 
 
 def _without(token: str | None, text: str) -> str:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import ipaddress
 import re
+import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -25,6 +26,7 @@ from mtls_as.rfc.rfc5280_certificate import Certificate, CertificateError, parse
 CLOSED: Final = "closed"
 """The server ended the connection without a word."""
 
+_PAUSE: Final = 0.05  # seconds
 _READ: Final = 16 * 1024
 _MAX_HEAD: Final = 64 * 1024
 _CERTIFICATE_REQUEST: Final = b"read server certificate request"  # the state of OpenSSL after that message
@@ -54,6 +56,8 @@ async def probe(address: str, host: str, port: int, target: str, *, identity: tu
         failure = await connection.shake_hands()
         if failure is not None:
             return Probe(alert=failure)
+        if identity is not None:
+            await connection.listen()
         asked_at = datetime.now(UTC)
         head, failure = await connection.ask("\r\n".join(lines).encode("ascii"))
         answered_at = datetime.now(UTC)
@@ -89,9 +93,10 @@ async def _connected(
         certificate, key = identity
         context.use_certificate_chain_file(str(certificate))
         context.use_privatekey_file(str(key))
+    begun = time.monotonic()
     reader, writer = await asyncio.open_connection(address, port)
     try:
-        yield _Connection(context, host, reader, writer)
+        yield _Connection(context, host, reader, writer, round_trip=time.monotonic() - begun)
     finally:
         writer.close()
         with contextlib.suppress(OSError):
@@ -102,9 +107,16 @@ class _Connection:
     """TLS in memory, with the network on its other side."""
 
     def __init__(
-        self, context: SSL.Context, host: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        context: SSL.Context,
+        host: str,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        round_trip: float,
     ) -> None:
         context.set_info_callback(self._note)
+        self._round_trip = round_trip
         self._reader, self._writer = reader, writer
         self._asks_for_certificate = False
         self._tls = SSL.Connection(context, None)
@@ -125,6 +137,15 @@ class _Connection:
             else:
                 await self._flush()
                 return None
+
+    async def listen(self) -> None:
+        """Give the server the time to refuse our certificate, before a request comes in between.
+
+        A server that closes a connection with a request unread resets it (RFC 9293 §3.6.1), and its alert may be lost.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PAUSE + 2 * self._round_trip):
+                await self._exchange()
 
     async def ask(self, request: bytes) -> tuple[bytes, str | None]:
         """What came of the answer's head, and, where the server ended the connection before, why."""
@@ -178,7 +199,10 @@ class _Connection:
     async def _exchange(self) -> bool:
         """Send what is to be sent, and wait for more; whether some came."""
         await self._flush()
-        received = await self._reader.read(_READ)
+        try:
+            received = await self._reader.read(_READ)
+        except ConnectionError:
+            return False
         if received:
             self._tls.bio_write(received)
         return bool(received)
@@ -187,7 +211,8 @@ class _Connection:
         with contextlib.suppress(SSL.WantReadError):
             while True:
                 self._writer.write(self._tls.bio_read(_READ))
-        await self._writer.drain()
+        with contextlib.suppress(ConnectionError):  # what came before its end is still to be read
+            await self._writer.drain()
 
 
 def _text(name: x509.Name) -> str:

@@ -178,9 +178,9 @@ def test_clocks_that_are_apart(tmp_path: Path, ahead: float) -> None:
 
 def test_the_clock_is_seen_though_the_chain_is_not_trusted(tmp_path: Path) -> None:
     """Where our own clock is wrong, certificates seem to be, too."""
-    with OddIssuer(tmp_path, clock_ahead=86_400 * 400).running() as server:
+    with OddIssuer(tmp_path, clock_ahead=86_400 * 400.5).running() as server:
         found = server.diagnose(ca=Authority.create("Other CA"))
-    assert found["clock"]["seen"].startswith("the server's clock is 4")
+    assert found["clock"]["seen"].startswith("the server's clock is 400 days ahead of ours")
     assert found["clock"]["status"] == "failure"
 
 
