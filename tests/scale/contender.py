@@ -46,8 +46,10 @@ class Contender:
     def make(cls, folder: Path, population: Population, count: int, *, storage_url: str) -> Self:
         """Its files, and its clients in the database."""
         folder.mkdir()
-        [port] = free_ports(1)
-        deployment = Deployment(folder, storage_url=storage_url, admin=True, port=port, lifetime=3_600)
+        port, admin_port = free_ports(2)
+        deployment = Deployment(
+            folder, storage_url=storage_url, admin=True, admin_port=admin_port, port=port, lifetime=3_600
+        )
         deployment.trust("default", population.authority)
         deployment.write()
         population.load(_url(deployment), count)
@@ -104,7 +106,7 @@ class Contender:
 
     def check_tokens(self) -> int:
         """Verify every token so far: signature, client and binding; returns how many there were."""
-        context = ssl.create_default_context(cadata=self.deployment.server_authority.pem)
+        context = self.trusts_server()
         with httpx.Client(verify=context, base_url=f"https://localhost:{self.deployment.port}", trust_env=False) as one:
             keys = parse_jwks(one.get("/jwks").json())
         issued, self.issued = self.issued, []
@@ -114,8 +116,16 @@ class Contender:
             assert (claims["client_id"], claims["cnf"]) == (client_id(number), {"x5t#S256": expected}), claims
         return len(issued)
 
+    def trusts_server(self) -> ssl.SSLContext:
+        """TLS for whoever has no certificate."""
+        return ssl.create_default_context(cadata=self.deployment.server_authority.pem)
+
+    @property
+    def admin_port(self) -> int:
+        return self.deployment.admin_port
+
     def _context(self, number: int) -> ssl.SSLContext:
-        context = ssl.create_default_context(cadata=self.deployment.server_authority.pem)
+        context = self.trusts_server()
         certificate, key = self.contexts / f"{number}.pem", self.contexts / f"{number}-key.pem"
         if not key.exists():
             self.population.identity(number).write(self.contexts, str(number))
