@@ -176,7 +176,7 @@ def test_a_pinned_proxy(issuer: HTTPSServer, tmp_path: Path) -> None:
                 assert client.get("/check", headers=question(token(issuer))).status_code == 403
                 assert client.get("/.well-known/oauth-protected-resource").status_code == 403
                 assert client.get("/health/live").status_code == 200
-        event = running.wait_for_event("check", 2)
+        event = running.wait_for_event("check", 3)
         assert "not the proxy" in str(event["reason"])
 
 
