@@ -249,7 +249,7 @@ async def test_the_database_comes_and_goes_under_load(tmp_path: Path, zygote: Zy
             await asyncio.sleep(2)
             end.set()
             await asyncio.gather(*workers)
-            await asyncio.sleep(1.5)
+            await asyncio.to_thread(at.place.wait_until_ready, at.child)
             assert await find_forgotten(at.users) == []
             print(at.ledger.facts(), dict(at.ledger.statuses))  # noqa: T201 # seen with -s
             assert not any("500" in kind for kind in at.ledger.statuses)

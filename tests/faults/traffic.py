@@ -219,10 +219,10 @@ async def find_forgotten(users: Users) -> list[str]:
     forgotten = ["an opaque token" for token in ledger.opaque if not await users.is_active(token)]
     forgotten += ["the use of a jti" for form in ledger.used if await users.replay(form) == 200]
     for client_id, token in ledger.registered:
-        with contextlib.suppress(Refused):
+        try:
             await users.read_registration(client_id, token)
-            continue
-        forgotten.append(f"the registration of {client_id}")
+        except Refused as error:
+            forgotten.append(f"the registration of {client_id}: {error.status}")
     forgotten += [f"the key {kid}" for kid in ledger.kids if not await _comes(until, users.has_key(kid))]
     forgotten += ["a revocation" for token in ledger.revoked if not await _comes(until, users.is_revoked(token))]
     return forgotten
