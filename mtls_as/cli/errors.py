@@ -13,6 +13,7 @@ def explain(error: Exception) -> str | None:
 def _foreseeable() -> tuple[type[Exception], ...]:
     """Imported only now: a command that does its work needs none of this."""
     from mtls_as.cli.development_pki import DevelopmentPKIError
+    from mtls_as.cli.exec_credential import ExecCredentialError
     from mtls_as.cli.files import FileError
     from mtls_as.cli.remote import RemoteError
     from mtls_as.client import ClientError
@@ -38,6 +39,7 @@ def _foreseeable() -> tuple[type[Exception], ...]:
         ConfigurationError,
         DevelopmentPKIError,
         DocumentUnavailable,
+        ExecCredentialError,
         FileError,
         JWKError,
         NoSigningKey,
