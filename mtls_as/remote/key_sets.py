@@ -21,8 +21,9 @@ class RemoteKeySet(Remembered[JWKSet]):
         clock: Callable[[], float],
         cool_down: float = COOL_DOWN,
         max_age: float = MAX_AGE,
+        eager: bool = False,
     ) -> None:
-        super().__init__(clock=clock, cool_down=cool_down, max_age=max_age)
+        super().__init__(clock=clock, cool_down=cool_down, max_age=max_age, eager=eager)
         self._url = url
         self._fetcher = fetcher
         self._place = url
@@ -63,8 +64,9 @@ class DiscoveredKeySet(RemoteKeySet):
         clock: Callable[[], float],
         cool_down: float = COOL_DOWN,
         max_age: float = MAX_AGE,
+        eager: bool = False,
     ) -> None:
-        super().__init__(metadata_url(issuer), fetcher, clock=clock, cool_down=cool_down, max_age=max_age)
+        super().__init__(metadata_url(issuer), fetcher, clock=clock, cool_down=cool_down, max_age=max_age, eager=eager)
         self._issuer = issuer
         self._is_certain = False
 

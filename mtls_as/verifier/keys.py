@@ -63,7 +63,7 @@ def key_source(
             raise ValueError("jwks holds no usable key")
         return _StaticKeys(keys)
     if jwks_uri is None:
-        return DiscoveredKeySet(issuer, fetcher, clock=clock)
+        return DiscoveredKeySet(issuer, fetcher, clock=clock, eager=True)
     if not is_https_url(jwks_uri):
         raise ValueError("jwks_uri is not an https URL")
-    return RemoteKeySet(jwks_uri, fetcher, clock=clock)
+    return RemoteKeySet(jwks_uri, fetcher, clock=clock, eager=True)

@@ -226,7 +226,7 @@ class AccessTokenVerifier:
             try:
                 return found or self._verify_by(keys, token)
             except UnknownKey:
-                # The issuer may have changed its keys; a flood of invented ones costs one fetch per cool-down.
+                # The issuer may have changed its keys; a flood of invented ones costs few fetches.
                 return self._verify_by(await self._keys.refreshed(), token)
         except UnknownKey as error:
             raise InvalidToken(TokenRefusal.UNKNOWN_KEY, str(error)) from None

@@ -38,11 +38,13 @@ class Site:
     resource_port: int
     authority: Authority = field(default_factory=lambda: Authority.create("Example CA"))
     parties: dict[str, Identity] = field(default_factory=dict)
+    lifetime: int = 300
+    """Seconds that tokens live."""
 
     @classmethod
-    def make(cls, folder: Path) -> "Site":
+    def make(cls, folder: Path, *, lifetime: int = 300) -> "Site":
         """Write certificates, keys, the configuration and the database."""
-        site = cls(folder, *free_ports(3))
+        site = cls(folder, *free_ports(3), lifetime=lifetime)
         (folder / "ca.pem").write_text(site.authority.pem)
         site.authority.issue_server("localhost").write(folder, "server")
         for party in ("c1", "dpop", "rs", "thief"):
@@ -132,6 +134,8 @@ bind = "127.0.0.1:{self.public_port}"
 [storage]
 url = "sqlite:///site.db"
 encryption_key_file = "site.key"
+[tokens]
+lifetime = {self.lifetime}
 [trust.default]
 anchors = ["ca.pem"]
 [[resources]]

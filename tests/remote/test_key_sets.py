@@ -44,15 +44,16 @@ class Publisher:
 class Bench:
     """A publisher behind a real HTTPS server, a frozen clock, and the key set under test."""
 
-    def __init__(self, reply: bytes = answer(OLD.jwks)) -> None:
+    def __init__(self, reply: bytes = answer(OLD.jwks), *, eager: bool = False) -> None:
         self.clock = Clock()
+        self.eager = eager
         self.publisher = Publisher(reply)
         self.server = HTTPSServer(self.publisher)  # type: ignore[arg-type] # a callable object
 
     def __enter__(self) -> Self:
         self.server.__enter__()
         self.fetcher = DocumentFetcher(ssl_context=self.server.client_context(), seconds=1)
-        self.keys = RemoteKeySet(self.server.url + "/jwks", self.fetcher, clock=self.clock)
+        self.keys = RemoteKeySet(self.server.url + "/jwks", self.fetcher, clock=self.clock, eager=self.eager)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -260,3 +261,25 @@ async def test_a_moved_key_set_is_discovered_again() -> None:
 def test_bad_issuer_is_noticed_at_once() -> None:
     with pytest.raises(MetadataError):
         DiscoveredKeySet("http://as.example", DocumentFetcher(), clock=Clock())
+
+
+async def test_an_eager_set_sees_each_change_at_once() -> None:
+    """However soon after another; what brings nothing new is asked for at growing distances, up to the cool-down."""
+    with Bench(eager=True) as bench:
+        assert kids(await bench.keys.keys()) == {OLD.kid}
+        for fetches, reply in ((2, BOTH), (3, NEW.jwks)):
+            bench.publisher.reply = answer(reply)
+            await bench.keys.refreshed()
+            assert bench.fetches == fetches
+        assert kids(await bench.keys.keys()) == {NEW.kid}
+        at = []
+        for second in range(100):
+            before = bench.fetches
+            for _ in range(3):
+                await bench.keys.refreshed()
+            at += [second] * (bench.fetches - before)
+            bench.clock.now += 1
+        assert at == [0, 1, 3, 7, 15, 31, 61, 62, 64, 68, 76, 92]
+        bench.publisher.reply = answer(BOTH)
+        bench.clock.now += 30
+        assert kids(await bench.keys.refreshed()) == {OLD.kid, NEW.kid}

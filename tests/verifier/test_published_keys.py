@@ -65,8 +65,11 @@ async def test_rotated_key_is_found() -> None:
         await verifier.verify(publisher.token(NEW), certificate=MINE.der)
         with pytest.raises(InvalidToken) as caught:
             await verifier.verify(publisher.token(OLD), certificate=MINE.der)
-    assert caught.value.reason is TokenRefusal.UNKNOWN_KEY
-    assert publisher.fetches == 2
+        assert caught.value.reason is TokenRefusal.UNKNOWN_KEY
+        assert publisher.fetches == 3
+        publisher.reply = answer(OLD.jwks)
+        publisher.now += 1
+        await verifier.verify(publisher.token(OLD), certificate=MINE.der)
 
 
 async def test_flood_of_unknown_kids() -> None:
