@@ -1,6 +1,7 @@
 """`mtls-as serve` and `mtls-as check-config`."""
 
 import asyncio
+import sys
 from pathlib import Path
 
 import click
@@ -21,6 +22,8 @@ def serve(config: Path) -> None:
     Example:
       mtls-as serve --config config.toml
     """
+    # httpx loads rich and pygments for its own command line, where they are: 6 MiB of each worker. It does without.
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type] # None is how Python marks what is not to be had
     from mtls_as import wiring
 
     wiring.serve(config)

@@ -1,10 +1,7 @@
 """JSON documents from configured HTTPS URLs. A URL out of a request, a token or a certificate is never fetched."""
 
 import ssl
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final
-
-import httpx
 
 from mtls_as.remote.bounded import (
     MAX_DOCUMENT_BYTES,
@@ -14,6 +11,7 @@ from mtls_as.remote.bounded import (
     build_request,
     send,
 )
+from mtls_as.remote.connections import Connections
 from mtls_as.rfc.rfc3986_uri import is_https_url
 
 HTTP_OK: Final = 200
@@ -41,14 +39,7 @@ class DocumentFetcher:
         """Of JSON, since the start."""
         self._seconds = seconds
         self._limit = limit
-        self._client = httpx.AsyncClient(
-            verify=ssl_context or ssl.create_default_context(),
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-            follow_redirects=False,
-            trust_env=False,
-            timeout=seconds,
-            limits=httpx.Limits(max_connections=100, max_keepalive_connections=0),
-        )
+        self._connections = Connections(ssl_context, seconds=seconds)
 
     async def get_json(self, url: str) -> object:
         """The parsed document at an `https` URL: status 200, labelled JSON. Raises `DocumentUnavailable` alone."""
@@ -69,9 +60,10 @@ class DocumentFetcher:
     async def _get(self, url: str, accept: str, limit: int) -> Answer:
         if not is_https_url(url):
             raise DocumentUnavailable(f"{url[:200]!a}: not an https URL")
-        answer = await send(self._client, build_request("GET", url, accept=accept), seconds=self._seconds, limit=limit)
+        request = build_request("GET", url, accept=accept)
+        answer = await send(self._connections.client, request, seconds=self._seconds, limit=limit)
         return answer.expect(HTTP_OK)
 
     async def aclose(self) -> None:
         """Close what is still open."""
-        await self._client.aclose()
+        await self._connections.aclose()

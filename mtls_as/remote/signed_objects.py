@@ -5,12 +5,12 @@ way they can only be held up. What was said of redirects, proxies and credential
 """
 
 import ssl
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final
 
 import httpx
 
 from mtls_as.remote.bounded import AnswerError, send
+from mtls_as.remote.connections import Connections
 from mtls_as.remote.documents import HTTP_OK, DocumentUnavailable
 from mtls_as.rfc.rfc3986_uri import is_http_url
 
@@ -34,14 +34,7 @@ class SignedObjectFetcher:
     ) -> None:
         self._list_seconds = list_seconds
         self._max_list_bytes = max_list_bytes
-        self._client = httpx.AsyncClient(
-            verify=ssl_context or ssl.create_default_context(),
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-            follow_redirects=False,
-            trust_env=False,
-            timeout=list_seconds,
-            limits=httpx.Limits(max_connections=100, max_keepalive_connections=0),
-        )
+        self._connections = Connections(ssl_context, seconds=list_seconds)
 
     async def get(self, url: str) -> bytes:
         """The octets at an `http` or `https` URL, 64 MiB and a minute at most. Raises `DocumentUnavailable` alone."""
@@ -53,7 +46,7 @@ class SignedObjectFetcher:
 
     async def aclose(self) -> None:
         """Close what is still open."""
-        await self._client.aclose()
+        await self._connections.aclose()
 
     async def _send(self, method: str, url: str, body: bytes | None = None, *, seconds: float, limit: int) -> bytes:
         if not is_http_url(url):
@@ -61,7 +54,7 @@ class SignedObjectFetcher:
         headers = {"Accept-Encoding": "identity"} | ({} if body is None else {"Content-Type": _QUESTION})
         try:
             request = httpx.Request(method, url, headers=headers, content=body)
-            answer = await send(self._client, request, seconds=seconds, limit=limit)
+            answer = await send(self._connections.client, request, seconds=seconds, limit=limit)
             return answer.expect(HTTP_OK).body
         except (AnswerError, httpx.InvalidURL, UnicodeError) as error:
             raise DocumentUnavailable(f"{url}: {error}") from None

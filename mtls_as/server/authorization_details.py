@@ -1,7 +1,7 @@
 """The declared types of `authorization_details` (RFC 9396 §2), each with the JSON Schema that its objects must pass.
 
 Schemas are the operator's own, of the draft 2020-12; each is compiled once. What a schema refers to stands in itself:
-nothing is fetched, and nothing else is read.
+nothing is fetched, and nothing else is read. What checks them is imported where a type is declared.
 """
 
 import json
@@ -9,14 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Self
-
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
-from referencing import Registry
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from mtls_as.rfc.rfc8259_json import JSONError, parse_json
 from mtls_as.rfc.rfc9396_rar import AuthorizationDetailsError, Detail
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 MAX_SCHEMA_BYTES: Final = 64 * 1024
 
@@ -32,7 +31,7 @@ class SchemaUnusable(Exception):  # noqa: N818 - it says what is the case
 class AuthorizationDetailsTypes:
     """The types there are."""
 
-    _validators: Mapping[str, Draft202012Validator] = field(default_factory=dict, repr=False)
+    _validators: Mapping[str, "Draft202012Validator"] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, schemas: Mapping[str, object]) -> Self:
@@ -69,7 +68,10 @@ def read_schema(file: Path) -> object:
         raise SchemaUnusable(f"{file}: {error}") from None
 
 
-def _compile(schema: object) -> Draft202012Validator:
+def _compile(schema: object) -> "Draft202012Validator":
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError
+
     if not isinstance(schema, dict):
         raise SchemaUnusable("a schema is an object")
     if schema.get("$schema", _DIALECT) != _DIALECT:
@@ -95,6 +97,8 @@ def _compile(schema: object) -> Draft202012Validator:
 
 def _empty_registry() -> Any:  # noqa: ANN401 # the library's own type is generic over what it calls a schema
     """Knows no other schema, and fetches none."""
+    from referencing import Registry
+
     return Registry()
 
 

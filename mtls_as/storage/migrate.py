@@ -3,25 +3,28 @@
 A migration says in `oldest_program` which programs may go on with the schema that it makes: those whose own schema is
 that one or a later one. It is written into the database, since older programs do not know the migration. A migration
 that says nothing shuts all older programs out.
+
+Alembic is imported when a schema is changed: who only asks for the version, as each worker does, is spared 10 MiB.
 """
 
 import logging
+import re
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect, select, update
+from sqlalchemy import Connection, column, inspect, select, table, update
 
 from mtls_as.storage.engine import Database
 from mtls_as.storage.errors import DatabaseUnavailable
 from mtls_as.storage.schema import compatibility
 from mtls_as.storage.settings import DatabaseSettings
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _VERSION_TABLE: Final = "alembic_version"
+_VERSION_FILE: Final = re.compile(r"v([0-9]{4})_\w+\.py")
 _DEFAULTS: Final = DatabaseSettings()
 
 
@@ -31,6 +34,8 @@ def upgrade(url: str, revision: str = "head", *, settings: DatabaseSettings = _D
     All or nothing, in one transaction; of several nodes that come at the same time one does it, and the others wait.
     Raises `DatabaseUnavailable`, also for a database of another program.
     """
+    from alembic import command
+
     database = Database.at(url, settings)
 
     def work(connection: Connection) -> None:
@@ -47,6 +52,8 @@ def upgrade(url: str, revision: str = "head", *, settings: DatabaseSettings = _D
 
 def downgrade(url: str, revision: str = "base", *, settings: DatabaseSettings = _DEFAULTS) -> None:
     """Take a database back to an older schema; what that one has no place for is lost. Raises `DatabaseUnavailable`."""
+    from alembic import command
+
     database = Database.at(url, settings)
 
     def work(connection: Connection) -> None:
@@ -64,7 +71,7 @@ def current(url: str, *, settings: DatabaseSettings = _DEFAULTS) -> str | None:
 
 def newest() -> str:
     """The version of this program's schema."""
-    return str(_scripts().get_current_head())
+    return _versions()[-1]
 
 
 def require_current_schema(database: Database) -> None:
@@ -90,7 +97,16 @@ def require_current_schema(database: Database) -> None:
 
 
 def _version(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
+    """What Alembic has noted in the database."""
+    if not inspect(connection).has_table(_VERSION_TABLE):
+        return None
+    return connection.scalar(select(column("version_num")).select_from(table(_VERSION_TABLE)))
+
+
+def _versions() -> list[str]:
+    """Those of this program and of all before it, the oldest first, as the names of the migrations' files say."""
+    files = (_VERSION_FILE.fullmatch(file.name) for file in (_MIGRATIONS / "versions").iterdir())
+    return sorted(file[1] for file in files if file)
 
 
 def _refuse_newer(database: Database, found: str | None) -> None:
@@ -101,7 +117,7 @@ def _refuse_newer(database: Database, found: str | None) -> None:
 
 def _is_known(version: str | None) -> bool:
     """Whether it is the version of this program's schema, or of an older one."""
-    return version in {script.revision for script in _scripts().walk_revisions()}
+    return version in _versions()
 
 
 def _oldest_program(connection: Connection) -> str | None:
@@ -111,17 +127,18 @@ def _oldest_program(connection: Connection) -> str | None:
 
 
 def _note_oldest_program(connection: Connection) -> None:
+    from alembic.script import ScriptDirectory
+
     version = _version(connection)
     if version is not None and inspect(connection).has_table(compatibility.name):
-        oldest = getattr(_scripts().get_revision(version).module, "oldest_program", version)
+        module = ScriptDirectory(str(_MIGRATIONS)).get_revision(version).module
+        oldest = getattr(module, "oldest_program", version)
         connection.execute(update(compatibility).values(oldest_program=oldest))
 
 
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory(str(_MIGRATIONS))
+def _configuration(connection: Connection) -> "Config":
+    from alembic.config import Config
 
-
-def _configuration(connection: Connection) -> Config:
     logging.getLogger("alembic").setLevel(logging.WARNING)  # what it says of itself is not news for our operators
     configuration = Config()
     configuration.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))

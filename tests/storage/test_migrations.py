@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Inspector, inspect, text
 
 from mtls_as.server.revocation import Revocation
@@ -19,7 +20,7 @@ from mtls_as.storage.schema import metadata
 from tests.storage.conftest import KEY, Clock, opened
 from tests.storage.test_client_repository import client
 
-HEAD = str(migrate._scripts().get_current_head())
+HEAD = migrate.newest()
 NEXT = f"{int(HEAD) + 1:04}"
 NEXT_VERSION = '''
 """A column more."""
@@ -61,6 +62,12 @@ def look(url: str, at: Callable[[Inspector], Any]) -> Any:
     return Database.at(url).run(lambda connection: at(inspect(connection)), writes=False)
 
 
+def test_the_files_of_migrations_are_named_by_their_versions() -> None:
+    """So that the program knows its versions without Alembic, and in their order."""
+    scripts = ScriptDirectory(str(migrate._MIGRATIONS)).walk_revisions()
+    assert [script.revision for script in scripts] == migrate._versions()[::-1]
+
+
 def test_migrations_lead_to_the_schema(new_url: str) -> None:
     """The tables of `schema.py` are those that a new database gets."""
     upgrade(new_url)
@@ -91,7 +98,7 @@ async def test_every_version_down_and_up_with_data(new_url: str) -> None:
     """One by one. What a version has no place for is lost, and everything else stays."""
     upgrade(new_url)
     await fill(new_url)
-    versions = [str(script.revision) for script in migrate._scripts().walk_revisions()]
+    versions = migrate._versions()[::-1]
     for version in versions[1:]:
         downgrade(new_url, version)
         assert current(new_url) == version
