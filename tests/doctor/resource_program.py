@@ -1,5 +1,6 @@
 """A resource server in a process of its own, with a good path and some that protect less, or nothing."""
 
+import json
 import os
 import ssl
 import sys
@@ -46,6 +47,20 @@ async def echoing(scope: Any, receive: Any, send: Any) -> None:
     await respond(send, 401, (b"www-authenticate", text))
 
 
+def saying(**metadata: Any) -> Any:
+    """Publishes this of itself, and takes nothing."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        if ".well-known" in scope["path"]:
+            headers = [(b"content-type", b"application/json")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": json.dumps(metadata).encode()})
+        else:
+            await respond(send, 401, (b"www-authenticate", b"Bearer"))
+
+    return application
+
+
 async def absent(scope: Any, receive: Any, send: Any) -> None:
     await respond(send, 404)
 
@@ -68,6 +83,8 @@ PATHS = {
     "dropping": dropping,
     "echoing": echoing,
     "open": reports,
+    "lying": saying(resource="https://bank.example/", authorization_servers=[ISSUER]),
+    "elsewhere": saying(resource=GUARDED, authorization_servers=["https://as.example"]),
 }
 
 if __name__ == "__main__":

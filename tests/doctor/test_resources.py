@@ -88,3 +88,17 @@ def test_without_a_certificate_there_is_no_token_and_all_else_is_looked_at(place
     assert found["own.files"]["status"] == found["token"]["status"] == "skipped"
     assert found["resource.with_token"]["status"] == "skipped"
     assert found["metadata.issuer"]["status"] == "ok"
+
+
+def test_metadata_that_speak_for_another_resource(place: Scene) -> None:
+    """RFC 9728 §7.3: whoever is asked cannot get a token that is for somebody else."""
+    found = diagnose(place.resource("lying"), "--issuer", place.issuer, *place.client())
+    assert found.failures()[0] == "token/token"
+    assert "asked for: no resource" in found["token"]["seen"]
+    assert found["resource.metadata"]["seen"] == "it speaks for another resource, https://bank.example/"
+
+
+def test_metadata_that_do_not_name_the_issuer(place: Scene) -> None:
+    """Its tokens are not taken, or the metadata are wrong."""
+    found = diagnose(place.resource("elsewhere"), "--issuer", place.issuer, *place.client())
+    assert "the resource does not name the issuer" in found["resource.metadata"]["seen"]
