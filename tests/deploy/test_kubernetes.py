@@ -21,6 +21,7 @@ from mtls_as.rfc.rfc4648_base64url import encode_base64url
 from tests.authority import Authority, dns
 from tests.cli.workplace import ROOT
 from tests.deploy.database import DATA, SOCKETS, programs, serving_database
+from tests.deploy.documented import section, shell_blocks
 from tests.deploy.image import Machine, hand_over, own_network, owned
 from tests.deploy.test_dockerfile import commands as image_commands
 from tests.deploy.test_dockerfile import image_environment
@@ -144,6 +145,34 @@ def test_what_is_mounted_is_what_the_configuration_names(overlay: str, settings:
     writable = [mount for mount, volume in mounts.items() if "emptyDir" in volume]
     assert sorted(map(str, writable)) == ["/tmp", "/var/lib/mtls-as"]
     assert mounts[Path("/etc/mtls-as")]["configMap"]["name"] == config_map(overlay)["metadata"]["name"]
+
+
+def test_the_memory_of_a_pod_is_enough_for_its_connections(overlay: str, settings: Settings) -> None:
+    """By the sum of docs/operations.md."""
+    [(process, connection)] = re.findall(r"\| memory \| (\d+) MiB, and (\d+) KiB", section("operations.md", "Sizing"))
+    limit = container(pods(overlay)["mtls-as"])["resources"]["limits"]["memory"]
+    assert int(limit.removesuffix("Mi")) > int(process) + settings.connections.connections * int(connection) / 1024
+
+
+def test_the_documented_commands_make_what_is_mounted() -> None:
+    """Every secret and ConfigMap that no document makes, with the files that the configuration names."""
+    [block] = shell_blocks("operations.md", "Kubernetes", containing="create secret")
+    made = dict[str, set[str]]()
+    for line in block.splitlines():
+        if found := re.search(r"create (?:secret generic|configmap) (\S+) (.*)", line):
+            made[found[1]] = {pair.partition("=")[0] for pair in re.findall(r"--from-file=(\S+)", found[2])}
+    spec = pods("base")["mtls-as"]["spec"]
+    where = {each["name"]: each["mountPath"] for each in spec["containers"][0]["volumeMounts"]}
+    text = config_map("base")["data"]["config.toml"]
+    wanted = dict[str, set[str]]()
+    for volume in spec["volumes"]:
+        name = volume.get("secret", {}).get("secretName") or volume.get("configMap", {}).get("name")
+        if name and name != config_map("base")["metadata"]["name"]:
+            wanted[name] = set(re.findall(rf"{where[volume['name']]}/([\w.-]+)", text))
+    certificate = only("base", "Certificate", "mtls-as-server")["spec"]["secretName"]
+    assert wanted.pop(certificate) == {"tls.crt", "tls.key"}
+    assert made == wanted
+    assert "kubectl apply --kustomize deploy/kubernetes/example" in block
 
 
 def test_nothing_secret_is_under_version_control(overlay: str) -> None:
