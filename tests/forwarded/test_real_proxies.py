@@ -90,6 +90,16 @@ def test_a_clients_own_header_is_replaced(documented: Documented, proxy: Running
         assert read(documented, proxy.headers_behind(None, sent)) is None
 
 
+def test_no_other_spelling_of_the_header_comes_through(documented: Documented, proxy: RunningProxy) -> None:
+    """To a WSGI server `X_SSL_Client_Cert` is `X-SSL-Client-Cert`; of a client without a certificate it would be all."""
+    for name in filter(None, (documented.header, documented.chain_header)):
+        for other in (name.replace("-", "_"), name.replace("_", "-"), name.replace("-", "_", 1)):
+            received = [key.decode().lower() for key, _ in proxy.headers_behind(None, [(other, documented.forged)])]
+            taken_for_it = [key for key in received if key.replace("_", "-") == name.lower().replace("_", "-")]
+            assert set(taken_for_it) <= {name.lower()}
+            assert read(documented, proxy.headers_behind(None, [(other, documented.forged)])) is None
+
+
 @pytest.mark.parametrize("hop_by_hop", ["Connection", "Proxy-Connection"])
 def test_a_client_cannot_have_the_header_removed(documented: Documented, proxy: RunningProxy, hop_by_hop: str) -> None:
     """RFC 9110 §7.6.1 has a proxy remove what Connection names; it must set the certificate after that."""
