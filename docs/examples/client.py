@@ -2,8 +2,6 @@
 
 import os
 
-import httpx
-
 from mtls_as.client import MutualTLSAuth
 
 auth = MutualTLSAuth(
@@ -14,6 +12,6 @@ auth = MutualTLSAuth(
     ca="certs/ca.pem",
 )
 
-with httpx.Client(auth=auth, verify=auth.ssl_context()) as http:
+with auth.client() as http:
     answer = http.get(os.environ.get("RESOURCE", "https://localhost:8445") + "/reports")
     print(answer.raise_for_status().json())  # noqa: T201 - what the example is for
