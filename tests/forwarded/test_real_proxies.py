@@ -91,7 +91,7 @@ def test_a_clients_own_header_is_replaced(documented: Documented, proxy: Running
 
 
 def test_no_other_spelling_of_the_header_comes_through(documented: Documented, proxy: RunningProxy) -> None:
-    """To a WSGI server `X_SSL_Client_Cert` is `X-SSL-Client-Cert`; of a client without a certificate it would be all."""
+    """To a WSGI server `X_SSL_Client_Cert` is `X-SSL-Client-Cert`; without a certificate it would be all there is."""
     for name in filter(None, (documented.header, documented.chain_header)):
         for other in (name.replace("-", "_"), name.replace("_", "-"), name.replace("-", "_", 1)):
             received = [key.decode().lower() for key, _ in proxy.headers_behind(None, [(other, documented.forged)])]
