@@ -67,10 +67,10 @@ class ClientRepository:
             found += await self._select(select(clients).where(clients.c.client_id.in_(some)))
         return tuple(found)
 
-    async def with_certificates(self, limit: int) -> tuple[Client, ...]:
-        """So many of the clients that registered certificates of their own."""
-        statement = select(clients).where(HAS_CERTIFICATE).order_by(clients.c.client_id)
-        return await self._select(statement.limit(limit))
+    async def with_certificates(self, limit: int, *, after: str | None = None) -> tuple[Client, ...]:
+        """So many of the clients that registered certificates of their own, as `page`."""
+        statement = select(clients).where(HAS_CERTIFICATE).order_by(clients.c.client_id).limit(limit)
+        return await self._select(statement if after is None else statement.where(clients.c.client_id > after))
 
     async def replace(self, client: Client, *, expected: Client | None = None) -> None:
         """Store another registration under the same name. Raises `ClientNotFound`.

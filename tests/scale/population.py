@@ -46,9 +46,13 @@ class Population:
     def load(self, url: str, count: int) -> None:
         """Register so many clients in an empty database: what `ClientRepository.add` would write, in large pieces."""
 
+        # Before the transaction, which must not wait for keys to be made.
+        first = list(self._rows(range(min(self.active, count))))
+
         def work(connection: Connection) -> None:
             statement = str(insert(clients).compile(dialect=connection.dialect))
-            for start in range(0, count, _ROWS_AT_ONCE):
+            connection.exec_driver_sql(statement, first)
+            for start in range(len(first), count, _ROWS_AT_ONCE):
                 rows = list(self._rows(range(start, min(count, start + _ROWS_AT_ONCE))))
                 connection.exec_driver_sql(statement, rows)
             found = connection.execute(text("SELECT count(*) FROM clients")).scalar()

@@ -1,5 +1,6 @@
 """The certificates that somebody would want to see expire, for operators: the most urgent first."""
 
+import heapq
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Final, Protocol
 from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc3339_time import format_optional_time, format_time
 from mtls_as.rfc.rfc5280_certificate import Certificate
-from mtls_as.server.certificate_inventory import InventoryEntry, take_inventory
+from mtls_as.server.certificate_inventory import InventoryEntry, registered_certificates, take_inventory
 from mtls_as.server.certificate_use import SeenCertificate
 from mtls_as.server.clients import Client
 from mtls_as.server.endpoints.admin import routes
@@ -16,16 +17,15 @@ from mtls_as.server.endpoints.admin.call import AdminCall, AdministrationError, 
 from mtls_as.server.events import RequestEvent
 
 MOST_ENTRIES: Final = 10_000
-_MOST_REGISTERED: Final = 100_000
-"""Of clients with certificates of their own, so many are looked at."""
+_PAGE: Final = 500
 _DAY_SECONDS: Final = 86_400
 
 
 class RegisteredClients(Protocol):
     """The stored clients. Every method raises `StorageUnavailable`."""
 
-    async def with_certificates(self, limit: int) -> tuple[Client, ...]:
-        """So many of the clients that registered certificates of their own."""
+    async def with_certificates(self, limit: int, *, after: str | None = None) -> tuple[Client, ...]:
+        """So many of the clients that registered certificates of their own, by their names, from behind one on."""
         ...
 
     async def find_all(self, client_ids: Collection[str]) -> tuple[Client, ...]:
@@ -62,25 +62,60 @@ class InventoryAdministration:
         With `within` (seconds) only those that end by then or have ended, and of which the end matters to somebody.
         """
         within, limit = _seconds(call), page_limit(call.query, default=1_000, most=MOST_ENTRIES)
-        entries = await self._entries()
+        soonest = _Soonest(
+            limit, latest=math.inf if within is None else call.at + within, only_enabled=within is not None
+        )
+        entries = await self._entries(soonest)
         if within is not None:
             entries = tuple(e for e in entries if e.standing is None and e.seconds_left(call.at) <= within)
         return AdminResult(
             document={
                 "certificates": [_described(entry, call.at) for entry in entries[:limit]],
-                "left_out": max(0, len(entries) - limit),
+                "left_out": max(0, len(entries) - limit) + soonest.left_out,
             }
         )
 
-    async def _entries(self) -> tuple[InventoryEntry, ...]:
+    async def _entries(self, soonest: "_Soonest") -> tuple[InventoryEntry, ...]:
         """Only the clients with certificates are looked at: there may be a million others."""
         seen = await self.seen.list()
         names = {each.use.client_id for each in seen}
-        stored = {client.client_id: client for client in await self.clients.with_certificates(_MOST_REGISTERED)}
-        stored |= {each.client_id: each for each in await self.clients.find_all(names - stored.keys())}
+        after = None
+        while page := await self.clients.with_certificates(_PAGE, after=after):
+            for client in page:
+                if client.client_id not in names:
+                    soonest.add(client)
+            after = page[-1].client_id
+        stored = [*await self.clients.find_all(names), *soonest.clients]
         return take_inventory(
-            server=self.server(), anchors=self.anchors(), clients=[*self.declared, *stored.values()], seen=seen
+            server=self.server(), anchors=self.anchors(), clients=[*self.declared, *stored], seen=seen
         )
+
+
+class _Soonest:
+    """The clients, so many of them, of which a registered certificate ends soonest; the others are but counted."""
+
+    def __init__(self, most: int, *, latest: float, only_enabled: bool) -> None:
+        self._most = most
+        self._latest = latest
+        self._only_enabled = only_enabled
+        self._kept: list[tuple[float, str, Client, int]] = []
+        self.left_out = 0
+        """Certificates that would be listed, of those clients that were dropped."""
+
+    @property
+    def clients(self) -> list[Client]:
+        return [client for _, _, client, _ in self._kept]
+
+    def add(self, client: Client) -> None:
+        if self._only_enabled and not client.enabled:
+            return
+        ends = [certificate.not_after.timestamp() for certificate in registered_certificates(client)]
+        listed = [end for end in ends if end <= self._latest]
+        if not listed:
+            return
+        heapq.heappush(self._kept, (-min(listed), client.client_id, client, len(listed)))
+        if len(self._kept) > self._most:
+            self.left_out += heapq.heappop(self._kept)[3]
 
 
 def _seconds(call: AdminCall) -> int | None:
