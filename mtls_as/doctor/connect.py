@@ -28,7 +28,7 @@ async def look_at(
 ) -> ServerObservation:
     """Look at the server of a URL, each step within so many seconds; `target` is a path to ask for, without a token.
 
-    `context` is the client's own, by which the chain is judged; its certificate is not used for that.
+    `context` is the client's own, by which the chain is judged; it does not look at names.
     """
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
@@ -108,6 +108,9 @@ async def _trust(address: str, host: str, port: int, context: ssl.SSLContext, se
             _, writer = await asyncio.open_connection(address, port, ssl=context, server_hostname=host)
     except ssl.SSLCertVerificationError as error:
         return Trust(code=error.verify_code, message=error.verify_message)
+    except ssl.SSLError as error:
+        # What the server says to our certificate, or to none, it says after its own has been judged.
+        return Trust() if "ALERT" in (error.reason or "") else None
     except (TimeoutError, OSError):
         return None
     writer.close()

@@ -41,7 +41,7 @@ def library() -> str:
 
 async def shake_hands(address: str, host: str, port: int) -> Handshake:
     """One handshake without a certificate. Raises `OSError` of the network alone."""
-    async with _connected(address, host, port, alpn=(b"h2", b"http/1.1")) as connection:
+    async with _connected(address, host, port, _context(alpn=(b"h2", b"http/1.1"))) as connection:
         return connection.describe(await connection.shake_hands())
 
 
@@ -52,7 +52,11 @@ async def probe(address: str, host: str, port: int, target: str, *, identity: tu
     """
     authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     lines = (f"GET {target} HTTP/1.1", f"Host: {authority}", "Accept: application/json", "Connection: close", "", "")
-    async with _connected(address, host, port, alpn=(b"http/1.1",), identity=identity) as connection:
+    try:
+        context = _context(alpn=(b"http/1.1",), identity=identity)
+    except SSL.Error as error:
+        return Probe(alert=f"{library()} does not take it: {_reason(error)}")
+    async with _connected(address, host, port, context) as connection:
         failure = await connection.shake_hands()
         if failure is not None:
             return Probe(alert=failure)
@@ -82,10 +86,8 @@ def read_head(head: bytes) -> tuple[int | None, datetime | None]:
     return int(rest[:3]), None
 
 
-@contextlib.asynccontextmanager
-async def _connected(
-    address: str, host: str, port: int, *, alpn: Sequence[bytes], identity: tuple[Path, Path] | None = None
-) -> AsyncIterator["_Connection"]:
+def _context(*, alpn: Sequence[bytes], identity: tuple[Path, Path] | None = None) -> SSL.Context:
+    """Raises `SSL.Error` for a certificate that the library does not take."""
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_verify(SSL.VERIFY_NONE)
     context.set_alpn_protos(list(alpn))
@@ -93,6 +95,11 @@ async def _connected(
         certificate, key = identity
         context.use_certificate_chain_file(str(certificate))
         context.use_privatekey_file(str(key))
+    return context
+
+
+@contextlib.asynccontextmanager
+async def _connected(address: str, host: str, port: int, context: SSL.Context) -> AsyncIterator["_Connection"]:
     begun = time.monotonic()
     reader, writer = await asyncio.open_connection(address, port)
     try:

@@ -137,16 +137,14 @@ class _Look:
         if known is not None:
             server = replace(known, place=place, url=url)
         else:
-            # The chain is to be judged by itself: dates and names are, too.
-            context = ssl.create_default_context(cafile=self._wanted.ca)
-            context.check_hostname = False
-            parts = urlsplit(url)
+            context = self.context()
+            context.check_hostname = False  # the chain is to be judged by itself: the name is, too
             server = await look_at(
                 url,
                 place,
                 context=context,
                 identity=None if self._own is None else (self._own.certificate_file, self._own.key_file),
-                target=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
+                target=urlsplit(url).path or "/",
                 seconds=self._wanted.seconds,
             )
         self._note(servers=(*self.seen.servers, server))

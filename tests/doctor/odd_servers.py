@@ -88,11 +88,12 @@ def client_options(folder: Path, identity: Identity, ca: Authority | None = None
 
 
 @contextlib.contextmanager
-def strict_server(folder: Path, authority: Authority) -> Iterator[str]:
+def strict_server(folder: Path, authority: Authority, *, maximum: int = SSL.TLS1_3_VERSION) -> Iterator[str]:
     """Demands a certificate of the client CA, which it names, and sends an alert without one; yields its URL."""
     certificate, key = authority.issue_server("localhost").write(folder, "strict")
     (folder / "client-ca.pem").write_text(CLIENT_CA.pem)
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_max_proto_version(maximum)
     context.use_certificate_chain_file(str(certificate))
     context.use_privatekey_file(str(key))
     context.load_verify_locations(str(folder / "client-ca.pem"))

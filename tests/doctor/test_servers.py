@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from OpenSSL import SSL
 
 from tests.authority import Authority, dns, self_signed
 from tests.cli.workplace import free_ports
@@ -152,6 +153,20 @@ def test_a_server_that_names_our_ca(tmp_path: Path) -> None:
         found = diagnose(url, *client_options(tmp_path, REPORTS, CA))
     assert found["tls.client_certificate"]["seen"] == "one is asked for, of 1 CA, yours among them"
     assert found["tls.own_certificate"]["status"] == "ok"
+
+
+@pytest.mark.parametrize("maximum", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION], ids=["TLS 1.2", "TLS 1.3"])
+def test_a_server_that_demands_a_certificate_is_looked_at_without_one(tmp_path: Path, maximum: int) -> None:
+    """TLS 1.2 ends the handshake at that; what came before it is told, and its chain is trusted by then."""
+    (tmp_path / "ca.pem").write_text(CA.pem)
+    with strict_server(tmp_path, CA, maximum=maximum) as url:
+        without = diagnose(url, "--ca", tmp_path / "ca.pem")
+        found = diagnose(url, *client_options(tmp_path, REPORTS, CA))
+    for each in (without, found):
+        assert each["tls.chain"]["status"] == "ok"
+        assert each["tls.client_certificate"]["status"] == "ok"
+    assert found["tls.own_certificate"]["status"] == "ok"
+    assert "status 404" in found["metadata"]["seen"]
 
 
 def test_a_server_that_hangs_up_on_our_certificate(tmp_path: Path) -> None:
