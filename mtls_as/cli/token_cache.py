@@ -11,6 +11,7 @@ from typing import Final
 
 from mtls_as.cli.files import FileError
 from mtls_as.client import AccessToken
+from mtls_as.rfc.rfc6750_bearer import is_bearer_token
 
 _SUFFIX: Final = ".token"
 
@@ -39,9 +40,10 @@ class TokenCache:
             _check(self._file, status, is_kind=stat.S_ISREG(status.st_mode))
             try:
                 found = AccessToken(**json.loads(file.read()))
+                is_good = now < found.refresh_at and is_bearer_token(found.value)
             except (ValueError, TypeError):
                 return None  # of another version; it is written anew
-        return found if now < found.refresh_at else None
+        return found if is_good else None
 
     def write(self, token: AccessToken, *, now: float) -> None:
         """Keep a token, and drop those that have ended."""

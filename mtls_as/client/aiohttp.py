@@ -70,7 +70,7 @@ class BoundTokens:
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
         """As aiohttp calls it, for each redirect anew."""
-        if request.url.origin() != self._origin:
+        if _https(request.url).origin() != self._origin:
             return await handler(request)
         if not isinstance(request, BoundRequest):
             raise TypeError("the session needs request_class=BoundRequest")
@@ -88,6 +88,11 @@ class BoundTokens:
         if self._made is None or self._made[0] is not credentials:
             self._made = credentials, credentials.tls_context()
         return self._made[1]
+
+
+def _https(url: URL) -> URL:
+    """A WebSocket begins as a request over https (RFC 6455 §3)."""
+    return url.with_scheme("https") if url.scheme == "wss" else url
 
 
 def _should_retry(request: aiohttp.ClientRequest, response: aiohttp.ClientResponse) -> bool:

@@ -64,7 +64,8 @@ class TokenSource:
     found through the issuer's metadata (RFC 8414).
 
     For each scope and resource one token is asked for at a time, whoever needs it. A token is replaced some time before
-    it ends, and used until its end where that fails. Tokens of a certificate end when it is renewed.
+    it ends, and used until its end where that fails. A renewed certificate is used from its first token on, and the one
+    before it until then, as long as its tokens are good: so an outage of the server meanwhile is not noticed either.
 
     Raises `ClientConfigurationError` here; later `TokenRequestError` and `AuthorizationServerError`.
     """
@@ -93,16 +94,19 @@ class TokenSource:
         self._tokens: dict[_Key, AccessToken] = {}
         # By process as well, since threads do not live on in one that was forked.
         self._flights: dict[tuple[_Key, int], _Flight] = {}
-        self._newest: str | None = None
+        self._newest: Credentials | None = None
+        self._settled: Credentials | None = None
         self._not_before: dict[_Key, float] = {}
-        self._context = RenewedContext(self._certificates)
+        self._context = RenewedContext(_Moment(self))
         self._fetching: tuple[Credentials, ssl.SSLContext] | None = None
 
     def credentials(self) -> Credentials:
-        """The certificate and key of the moment."""
-        found = self._certificates.current()
-        self._newest = found.x5t_s256
-        return found
+        """The certificate and key of the moment: the newest, or those before as long as only they have tokens."""
+        newest, settled = self._certificates.current(), self._settled
+        self._newest = newest
+        if settled is not newest and (settled is None or not self._has_tokens(settled)):
+            settled = self._settled = newest
+        return settled
 
     def ssl_context(self) -> RenewedContext:
         """A context for connections to resource servers: each new one presents the certificate of its moment."""
@@ -132,6 +136,12 @@ class TokenSource:
 
         Tokens for credentials that were renewed are not kept.
         """
+        renewal = self._renewal(scope, resource)
+        if renewal is not None and credentials is None:
+            try:
+                renewal.result(PATIENCE)
+            except (ClientError, TimeoutError) as error:
+                _warn("certificate", error)
         credentials = credentials or self.credentials()
         usable, flight = self._look(scope, resource, credentials, rejected)
         if flight is not None:
@@ -151,6 +161,12 @@ class TokenSource:
         credentials: Credentials | None = None,
     ) -> BoundToken:
         """`bound` for asynchronous callers."""
+        renewal = self._renewal(scope, resource)
+        if renewal is not None and credentials is None:
+            try:
+                await asyncio.wait_for(asyncio.wrap_future(renewal), PATIENCE)
+            except (ClientError, TimeoutError) as error:
+                _warn("certificate", error)
         credentials = credentials or self.credentials()
         usable, flight = self._look(scope, resource, credentials, rejected)
         if flight is not None:
@@ -166,6 +182,26 @@ class TokenSource:
         """Forget a token that was called invalid, so that the next caller gets another one."""
         with self._lock:
             self._tokens = {key: held for key, held in self._tokens.items() if held != token}
+
+    def _has_tokens(self, credentials: Credentials) -> bool:
+        now = self._clock()
+        with self._lock:
+            held = (token for key, token in self._tokens.items() if key.x5t_s256 == credentials.x5t_s256)
+            return any(now < token.expires_at - _margin(token) for token in held)
+
+    def _renewal(self, scope: str | None, resource: str | None) -> _Flight | None:
+        """The request for the first token of a renewed certificate, for the one caller that should wait for it."""
+        settled, newest = self.credentials(), self._newest
+        if newest is None or newest.x5t_s256 == settled.x5t_s256:
+            return None
+        key = _Key(scope=scope, resource=resource, x5t_s256=newest.x5t_s256)
+        with self._lock:
+            if (key, os.getpid()) in self._flights or self._clock() < self._not_before.get(key, 0):
+                return None
+            flight = self._flights[key, os.getpid()] = Future()
+            flight.set_running_or_notify_cancel()
+        self._start(key, newest, flight)
+        return flight
 
     def _look(
         self, scope: str | None, resource: str | None, credentials: Credentials, rejected: AccessToken | None
@@ -214,8 +250,11 @@ class TokenSource:
             del self._flights[key, os.getpid()]
             if isinstance(outcome, BaseException):
                 self._not_before[key] = self._clock() + COOL_DOWN
-            elif key.x5t_s256 == self._newest:
-                self._keep(key, outcome)
+            else:
+                if self._newest is not None and key.x5t_s256 == self._newest.x5t_s256:
+                    self._settled = self._newest
+                if self._settled is not None and key.x5t_s256 == self._settled.x5t_s256:
+                    self._keep(key, outcome)
         if isinstance(outcome, BaseException):
             flight.set_exception(outcome)
         else:
@@ -233,6 +272,16 @@ class TokenSource:
         if fetching is None or fetching[0] is not credentials:
             fetching = self._fetching = credentials, credentials.tls_context()
         return fetching[1]
+
+
+class _Moment:
+    """The credentials of the moment, as `CertificateSource`."""
+
+    def __init__(self, tokens: TokenSource) -> None:
+        self._tokens = tokens
+
+    def current(self) -> Credentials:
+        return self._tokens.credentials()
 
 
 def _certificates(
@@ -256,9 +305,12 @@ def _despite(error: Exception, usable: AccessToken | None) -> AccessToken:
     """What is still good stays in use when its successor cannot be had."""
     if usable is None:
         raise error
-    reason = "no answer yet" if isinstance(error, TimeoutError) else str(error)
-    _log.warning("the token at hand stays in use: %s", reason)
+    _warn("token", error)
     return usable
+
+
+def _warn(what: str, error: Exception) -> None:
+    _log.warning("the %s at hand stays in use: %s", what, "no answer yet" if isinstance(error, TimeoutError) else error)
 
 
 __all__ = ["BoundToken", "TokenSource"]

@@ -23,6 +23,8 @@ CA = Authority.create("Client CA")
 OLD, NEW = CA.issue("reports"), CA.issue("reports")
 INFO = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "spec": {"interactive": False}}
 
+DAMAGED = b'{"value": 1, "scope": null, "expires_at": 1e12, "refresh_at": 1e12}'
+
 
 @dataclass
 class Shell:
@@ -198,7 +200,7 @@ class TestCache:
         shell.told("--cache", "cache", "--scope", "a")
         assert old not in list((shell.folder / "cache").iterdir())
 
-    @pytest.mark.parametrize("content", [b"", b"junk", b"{}", b"[]", b'{"value": 1}', b"\xff"])
+    @pytest.mark.parametrize("content", [b"", b"junk", b"{}", b"[]", b'{"value": 1}', b"\xff", DAMAGED])
     def test_a_damaged_file_is_written_anew(self, shell: Shell, content: bytes) -> None:
         first = shell.told("--cache", "cache")
         (file,) = (shell.folder / "cache").iterdir()

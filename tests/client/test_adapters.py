@@ -275,3 +275,13 @@ async def test_tasks_over_a_renewal_by_aiohttp(server: BoundServer, tokens: Toke
             assert set(await asyncio.gather(*(get() for _ in range(20)))) == {200}
     await asyncio.sleep(0.05)  # TLS says goodbye
     assert (server.tokens, server.refusals) == (2, 0)
+
+
+async def test_a_web_socket_begins_with_a_token_by_aiohttp(server: BoundServer, tokens: TokenSource) -> None:
+    """`wss` is the same origin; this server refuses to go on, but not for the token's sake."""
+    async with aiohttp_adapter.session(tokens, server.url) as http:
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await http.ws_connect(server.url.replace("https", "wss") + "/api")
+    await asyncio.sleep(0.05)  # TLS says goodbye
+    assert [str(bearer).partition(".")[0] for bearer in server.bearers] == ["Bearer token-1"]
+    assert server.refusals == 0
