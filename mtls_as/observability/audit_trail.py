@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import socket
+import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from importlib.metadata import version
@@ -17,12 +18,16 @@ from mtls_as.rfc.refusal import Refusal
 from mtls_as.server.audit import AuditEntry, AuditStore
 from mtls_as.server.events import ReloadEvent, RequestEvent
 from mtls_as.server.ports import Clock, StorageUnavailable
+from mtls_as.server.rates import Buckets, Rate
 
 FLUSH_SECONDS: Final = 1.0
 CAPACITY: Final = 10_000
 """Events that wait while the storage does not answer. What comes then is lost, and its number is recorded."""
-HANDSHAKE_SECONDS: Final = 60.0
-"""How often refused handshakes are recorded: their number for each reason."""
+COUNTED_SECONDS: Final = 60.0
+"""How often is recorded what is only counted: refused handshakes, and many refused strangers, for each reason."""
+STRANGERS: Final = Rate(per_second=1 / 6, burst=100)
+"""How many refusals of requests that nobody has proven to send are recorded one by one, by each process. Whoever sends
+more of them would push out what is recorded of others, since `keep_records` is all that there is room for."""
 PRUNE_SECONDS: Final = 600.0
 FIRST_PRUNE_SECONDS: Final = 60.0
 _LAST_FLUSH_SECONDS: Final = 5.0
@@ -51,17 +56,22 @@ class AuditTrail:
         keep_seconds: float,
         keep_records: int,
         clock: Clock,
+        monotonic: Callable[[], float] = time.monotonic,
         capacity: int = CAPACITY,
     ) -> None:
+        """`monotonic` is a clock that nobody sets."""
         self._store = store
+        self._monotonic = monotonic
+        self._strangers = Buckets(STRANGERS)
         self._requests = frozenset(requests)
         self._keep_seconds = keep_seconds
         self._keep_records = keep_records
         self._clock = clock
         self._capacity = capacity
         self._waiting: deque[tuple[float, Event]] = deque()
-        self._handshakes: Counter[str] = Counter()
-        self._handshakes_at = self._prune_at = 0.0
+        self._counted: dict[str, Counter[str]] = {"handshakes": Counter(), "strangers": Counter()}
+        """By the kind of the record, and then by reasons."""
+        self._counted_at = self._prune_at = 0.0
         self._gap = 0
         self._gap_began = 0.0
         self._is_failing = False
@@ -74,7 +84,12 @@ class AuditTrail:
 
     def __call__(self, event: RequestEvent) -> None:
         """Have a request recorded, if its endpoint is one of those. Neither blocks nor raises."""
-        if event.endpoint in self._requests and event.refusal not in _NOT_RECORDED:
+        if event.endpoint not in self._requests or event.refusal in _NOT_RECORDED:
+            return
+        is_refused_stranger = event.refusal is not None and event.client_id is None
+        if is_refused_stranger and self._strangers.take("", self._monotonic()):
+            self._counted["strangers"][event.refusal or ""] += 1
+        else:
             self.note(event)
 
     def note(self, event: Event) -> None:
@@ -91,7 +106,7 @@ class AuditTrail:
 
     def count_refused_handshake(self, reason: str) -> None:
         """Have a refused handshake recorded, together with others."""
-        self._handshakes[reason] += 1
+        self._counted["handshakes"][reason] += 1
 
     @property
     def depth(self) -> int:
@@ -108,12 +123,12 @@ class AuditTrail:
         """Record what comes, every so many seconds, and what is left at the end."""
         stop = asyncio.Event()
         now = self._clock()
-        self._handshakes_at, self._prune_at = now + HANDSHAKE_SECONDS, now + FIRST_PRUNE_SECONDS
+        self._counted_at, self._prune_at = now + COUNTED_SECONDS, now + FIRST_PRUNE_SECONDS
         task = asyncio.create_task(self._record_until(stop, every))
         try:
             yield
         finally:
-            self._note_handshakes()
+            self._note_counted()
             if self._has_started:
                 self.note({"event": "stop", "written": self.written + len(self._waiting), "lost": self.lost})
             stop.set()
@@ -152,8 +167,8 @@ class AuditTrail:
         while not is_over:
             is_over = stop.is_set()
             try:
-                if self._clock() >= self._handshakes_at:
-                    self._note_handshakes()
+                if self._clock() >= self._counted_at:
+                    self._note_counted()
                 await self.flush()
                 await self.prune()
             except Exception:  # noqa: BLE001 # whatever happens here, later events are to be recorded all the same
@@ -184,11 +199,12 @@ class AuditTrail:
         self._gap -= gap
         self.written += len(entries)
 
-    def _note_handshakes(self) -> None:
-        self._handshakes_at = self._clock() + HANDSHAKE_SECONDS
-        if self._handshakes:
-            counts, self._handshakes = dict(self._handshakes), Counter()
-            self.note({"event": "handshakes", "refused": counts})
+    def _note_counted(self) -> None:
+        self._counted_at = self._clock() + COUNTED_SECONDS
+        for kind, counts in self._counted.items():
+            if counts:
+                self.note({"event": kind, "refused": dict(counts)})
+                counts.clear()
 
     def _lose(self, number: int, why: str) -> None:
         if not self._gap:

@@ -31,8 +31,8 @@ class AuditEntry(NamedTuple):
 
     at: float
     kind: str
-    """The endpoint of a request; or `reload`, `command`, `key`, `start`, `stop`, `handshakes`, `gap`, `pruned`; or the
-    kind of a break."""
+    """The endpoint of a request; or `reload`, `command`, `key`, `start`, `stop`, `handshakes`, `strangers`, `gap`,
+    `pruned`; or the kind of a break."""
     text: str
     client_id: str | None = None
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from mtls_as.observability.audit_trail import AuditTrail
+from mtls_as.observability.audit_trail import STRANGERS, AuditTrail
+from mtls_as.rfc.refusal import Refusal
 from mtls_as.server.audit import AuditEntry
 from mtls_as.server.events import ReloadEvent, ReloadOutcome, RequestEvent
 from mtls_as.server.ports import StorageUnavailable
@@ -90,6 +92,23 @@ async def test_what_else_happens_is_recorded_too(store: Store, clock: Clock) -> 
     made.note({"event": "command", "command": "client disable", "client_id": "c1"})
     await made.flush()
     assert [(entry.kind, entry.client_id) for entry in store.entries] == [("reload", None), ("command", "c1")]
+
+
+async def test_strangers_push_nothing_out(store: Store, clock: Clock) -> None:
+    """Refused requests of nobody in particular are recorded one by one while they are few, and then as numbers."""
+    made = trail(store, clock, capacity=10_000)
+    for _ in range(5_000):
+        made(RequestEvent(endpoint="token", error="invalid_request", refusal=Refusal.MALFORMED_REQUEST))
+        made(RequestEvent(endpoint="token", error="invalid_client", refusal=Refusal.UNKNOWN_CLIENT))
+    assert made.depth == STRANGERS.burst
+    for number in range(300):  # whoever has proven who he is, and what was done, is recorded in any case
+        made(RequestEvent(endpoint="token", client_id="c1", token_id=f"t{number}"))
+        made(RequestEvent(endpoint="token", client_id="c1", error="invalid_scope", refusal=Refusal.SCOPE_NOT_ALLOWED))
+    async with made.recording(every=60):
+        pass
+    kinds = Counter(entry.kind for entry in store.entries)
+    assert kinds == {"token": STRANGERS.burst + 600, "strangers": 1}
+    assert store.members()[-1]["refused"] == {"malformed_request": 4_950, "unknown_client": 4_950}
 
 
 async def test_start_and_stop_are_recorded(store: Store, clock: Clock) -> None:
