@@ -5,7 +5,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-_to_json = json.JSONEncoder(separators=(",", ":")).encode
+import msgspec
+
+_encode = msgspec.json.Encoder().encode
 # JSON is never to be taken for anything else.
 _ALWAYS = {"X-Content-Type-Options": "nosniff"}
 
@@ -27,9 +29,17 @@ def json_answer(
     content_type: str = "application/json",
 ) -> Answer:
     """An answer with a JSON body; every caller decides on caching in `headers`."""
-    body = _to_json(document).encode("ascii")
+    body = _to_json(document)
     length = {"Content-Type": content_type, "Content-Length": str(len(body))}
     return Answer(status=status, headers={**length, **_ALWAYS, **headers}, body=body)
+
+
+def _to_json(document: Mapping[str, object]) -> bytes:
+    """UTF-8. A lone surrogate has no such form: only `json` takes it, and escapes it."""
+    try:
+        return _encode(document)
+    except UnicodeEncodeError:
+        return json.dumps(document, separators=(",", ":")).encode("ascii")
 
 
 def text_answer(text: str, *, content_type: str, headers: Mapping[str, str]) -> Answer:
