@@ -107,6 +107,10 @@ def strict_server(folder: Path, authority: Authority, *, maximum: int = SSL.TLS1
             tls.recv(4096)
             tls.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             tls.shutdown()
+        with contextlib.suppress(OSError):  # read to its end, so that the alert arrives however late it is read
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(4096):
+                pass
         connection.close()
 
     with _accepting(answer_one) as port:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL
 
 from tests.authority import Authority, dns, self_signed
@@ -66,16 +67,42 @@ def test_plain_http_is_looked_at_on_this_machine_and_is_a_failure() -> None:
 def test_an_expired_server_certificate(tmp_path: Path) -> None:
     """Its operator renews it; nothing is asked of the server beyond that, and no token."""
     now = datetime.now(UTC)
-    old = CA.issue("localhost", san=[dns("localhost")], not_before=now - 9 * DAY, not_after=now - DAY)
+    old = CA.issue(
+        "localhost",
+        san=[dns("localhost")],
+        not_before=now - 9 * DAY,
+        not_after=now - DAY,
+        extended_key_usages=[ExtendedKeyUsageOID.SERVER_AUTH],
+    )
     with OddIssuer(tmp_path, tls={"authority": CA, "identity": old}).running() as server:
         found = server.diagnose()
         paths = server.server.paths()
-    assert found.failures() == ["issuer/tls.chain", "issuer/tls.validity"]
+    assert found.failures() == ["issuer/tls.validity"]
+    assert "see tls.validity" in found["tls.chain"]["seen"]
     assert "expired on" in found["tls.validity"]["seen"]
     assert found["tls.validity"]["next"][0]["who"] == "the authorization server's operator"
     assert found["tls.validity"]["next"][1]["what"].startswith("If the dates look right, set this machine's clock")
     assert found["token"]["seen"] == "the authorization server cannot be talked to"
     assert set(paths) <= {"/"}
+
+
+def test_an_expired_ca(tmp_path: Path) -> None:
+    """Which the server does not send: it stands in our own file."""
+    now = datetime.now(UTC)
+    ca = Authority.create("Old CA", not_before=now - 9 * DAY, not_after=now - DAY)
+    with OddIssuer(tmp_path, tls={"authority": ca}).running() as server:
+        found = server.diagnose()
+    assert found.failures() == ["issuer/tls.chain"]
+    assert found["tls.chain"]["next"][0]["who"] == "you"
+
+
+def test_a_server_with_a_certificate_for_clients(tmp_path: Path) -> None:
+    """Wrong extended key usage."""
+    wrong = CA.issue("localhost", san=[dns("localhost")])
+    with OddIssuer(tmp_path, tls={"authority": CA, "identity": wrong}).running() as server:
+        found = server.diagnose()
+    assert found.failures() == ["issuer/tls.chain"]
+    assert "serverAuth" in found.steps("tls.chain")
 
 
 def test_a_missing_intermediate(tmp_path: Path) -> None:
@@ -205,7 +232,7 @@ def test_metadata_of_another_issuer(tmp_path: Path) -> None:
         found = server.diagnose()
         assert "/token" not in server.server.paths()
     assert found.failures() == ["issuer/metadata.issuer"]
-    assert "--issuer https://as.example" in found.steps("metadata.issuer")
+    assert found["metadata.issuer"]["next"][0]["lines"] == ["https://as.example"]
     assert found["token"]["seen"] == "there is no metadata of this issuer"
 
 

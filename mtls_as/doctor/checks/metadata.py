@@ -61,6 +61,9 @@ def _missing(seen: Observations, metadata: Document) -> Finding:
         what="Give the issuer to the character as the server calls itself: no endpoint's URL, and no path too many.",
     )
     seen_there = f"{metadata.url}: {metadata.failure}"
+    if metadata.status is None:
+        look = Step(who=Actor.SERVER, what="Look into the server's log for this connection; see tls.own_certificate.")
+        return METADATA.failure(seen_there, look)
     other = seen.openid_metadata
     if other is not None and other.failure is None:
         named = other.content.get("issuer") if isinstance(other.content, dict) else None
@@ -78,7 +81,7 @@ def _issuer(issuer: str, document: Mapping[str, object]) -> Finding:
     you = Step(
         who=Actor.YOU,
         what="Wherever you configured the issuer, use it as the server calls itself, to the character:",
-        lines=(f"--issuer {named}",) if isinstance(named, str) and is_https_url(named) else (),
+        lines=(named,) if isinstance(named, str) and is_https_url(named) else (),
     )
     them = Step(
         who=Actor.SERVER,

@@ -13,7 +13,7 @@ from mtls_as.pki.path import describe
 from mtls_as.rfc.rfc5280_certificate import Certificate
 
 # The codes of X509_verify_cert (openssl/x509_vfy.h).
-_DATES: Final = {9: "not valid yet", 10: "expired"}
+_DATES: Final = {9, 10}
 _NO_ISSUER: Final = {2, 18, 19, 20, 21}
 _WRONG_PURPOSE: Final = 26
 
@@ -51,14 +51,20 @@ def _chain(
     if trust.code is None:
         return check.ok(f"{count(len(chain), 'certificate')}, trusted by {trusted_by}", *lines)
     if trust.code in _DATES:
-        return check.failure(f"a certificate is {_DATES[trust.code]}", _see_validity(check), details=lines)
+        return _out_of_date(check, chain, trusted_by, at, lines)
     if trust.code in _NO_ISSUER:
         return _no_path(check, server, chain, anchors, trusted_by, lines)
     return _otherwise(check, trust, lines)
 
 
-def _see_validity(check: Check) -> Step:
-    return Step(who=check.place.operator, what="Renew the certificate, as tls.validity says.")
+def _out_of_date(
+    check: Check, chain: tuple[Certificate, ...], trusted_by: str, at: datetime, lines: tuple[str, ...]
+) -> Finding:
+    """What the server sends is for tls.validity to say; what it does not send stands with us."""
+    if any(not certificate.not_before <= at <= certificate.not_after for certificate in chain):
+        return check.skipped("not judged, since a certificate is out of date: see tls.validity")
+    step = Step(who=Actor.YOU, what=f"Replace the CA's certificate in {trusted_by} by its current one.")
+    return check.failure(f"the CA's certificate in {trusted_by} is out of date", step, details=lines)
 
 
 def _no_path(
