@@ -5,6 +5,7 @@ silently ignored is worse. Every problem is reported, not only the first.
 """
 
 import base64
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeVar, assert_never
@@ -388,12 +389,18 @@ def _read_grant_types(reader: MemberReader) -> tuple[str, ...]:
     return grant_types
 
 
+@functools.lru_cache(maxsize=256)
+def _scope(text: str) -> tuple[str, ...]:
+    """One tuple for all the clients with the same scope."""
+    return parse_scope(text)
+
+
 def _read_scope(reader: MemberReader) -> tuple[str, ...]:
     text = reader.text("scope")
     if text is None:
         return ()
     try:
-        return parse_scope(text)
+        return _scope(text)
     except ValueError as error:
         reader.problem("scope", str(error))
         return ()

@@ -39,11 +39,16 @@ class JwtBearerPolicy:
     """The subjects that it may speak for, as the issuer calls them, with what they are called here; None for all."""
 
 
+# Most clients have neither: in the memory of a server, which may know thousands, they share these.
+_NO_EXCHANGE: Final = ExchangePolicy()
+_NO_CLAIMS: Final[Mapping[str, object]] = MappingProxyType({})
+
+
 def read_exchange(reader: MemberReader, member: str) -> ExchangePolicy:
     """Read the table of an exchange policy; problems stay in the reader."""
     table = _table(reader, member, EXCHANGE_MEMBERS)
     if table is None:
-        return ExchangePolicy()
+        return _NO_EXCHANGE
     policy = ExchangePolicy(
         audiences=table.texts("audiences") or (),
         clients=table.texts("clients") or (),
@@ -71,7 +76,7 @@ def read_jwt_bearer(reader: MemberReader, member: str) -> JwtBearerPolicy | None
 def read_claims(reader: MemberReader, member: str) -> Mapping[str, object]:
     """Read further claims; problems stay in the reader."""
     if not reader.has(member):
-        return MappingProxyType({})
+        return _NO_CLAIMS
     try:
         return MappingProxyType(read_further_claims(reader.value(member)))
     except ClaimsError as error:

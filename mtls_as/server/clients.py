@@ -1,6 +1,7 @@
 """Registered clients: the metadata of the standards, plus what this server decides about each client."""
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -103,6 +104,7 @@ def parse_client(members: Mapping[str, object], source: ClientSource) -> Client:
     if client_id is not None and (problem := _client_id_problem(client_id)):
         reader.problem("client_id", problem)
     trust = reader.text("trust")
+    trust = None if trust is None else sys.intern(trust)  # one text for all the clients of a domain
     lifetime = reader.whole_number("access_token_lifetime", ACCESS_TOKEN_LIFETIMES)
     enabled = reader.flag("enabled", default=True)
     metadata = read_client_metadata(reader)
