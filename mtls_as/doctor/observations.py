@@ -122,6 +122,18 @@ class Document:
     """None where `content` is what the server answered, with status 200."""
 
 
+def is_object(document: Document | None) -> bool:
+    """Whether there is a JSON object."""
+    return document is not None and document.failure is None and isinstance(document.content, dict)
+
+
+def member_of(document: Document | None, name: str) -> object:
+    """A member of the object, or None where there is none."""
+    if document is None or not isinstance(document.content, dict):
+        return None
+    return document.content.get(name)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenObservation:
     """A token request of the client, and what came of it; the token itself is not here."""
@@ -173,6 +185,12 @@ class ResourceObservation:
     """With the token, over a connection without a certificate."""
     other_certificate: Answer | None = None
     """With the token, over a connection with a self-signed certificate that was made for this question."""
+
+    @property
+    def is_recognised(self) -> bool:
+        """Whether it says of itself that it is one."""
+        has_challenge = self.without_token is not None and self.without_token.challenge is not None
+        return has_challenge or is_object(self.metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,8 @@ from mtls_as.doctor.observations import (
     Observations,
     ResourceObservation,
     ServerObservation,
+    is_object,
+    member_of,
 )
 from mtls_as.doctor.own import present, read_own, stranger
 from mtls_as.doctor.tokens import ask_for_token
@@ -96,9 +98,9 @@ class _Look:
         server = await self._look_at(url, Place.ISSUER)
         if server.is_trusted:
             await self._read_metadata(asker, url)
-            if issuer is None and not _is_object(self.seen.metadata) and not _is_object(self.seen.openid_metadata):
+            if issuer is None and not is_object(self.seen.metadata) and not is_object(self.seen.openid_metadata):
                 resource = await self._read_resource(asker)
-                if _is_object(resource.metadata) or _has_challenge(resource):
+                if resource.is_recognised:
                     self._note(metadata=None, openid_metadata=None, servers=(replace(server, place=Place.RESOURCE),))
                     await self._run_resource(asker, server, resource)
                     return
@@ -264,10 +266,10 @@ class _Look:
         return value if isinstance(value, str) and is_https_url(value) else None
 
     def _resource_member(self, name: str) -> object:
-        return None if self.seen.resource is None else _member(self.seen.resource.metadata, name)
+        return None if self.seen.resource is None else member_of(self.seen.resource.metadata, name)
 
     def _metadata_member(self, name: str) -> object:
-        return _member(self.seen.metadata, name)
+        return member_of(self.seen.metadata, name)
 
     def _may_ask(self, url: str) -> bool:
         allowed = self._consent.allows(url, named_by=self.seen.issuer or self._wanted.url)
@@ -290,20 +292,6 @@ class _Look:
 
 def _origin(url: str) -> str:
     return https_origin(url) if is_https_url(url) else url
-
-
-def _is_object(document: Document | None) -> bool:
-    return document is not None and document.failure is None and isinstance(document.content, dict)
-
-
-def _has_challenge(resource: ResourceObservation) -> bool:
-    return resource.without_token is not None and resource.without_token.challenge is not None
-
-
-def _member(document: Document | None, name: str) -> object:
-    if document is None or not isinstance(document.content, dict):
-        return None
-    return document.content.get(name)
 
 
 def _anchors(ca: Path | None) -> tuple[Certificate, ...]:
