@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +21,7 @@ from mtls_as.client import (
 )
 from mtls_as.client import aiohttp as aiohttp_adapter
 from mtls_as.client import requests as requests_adapter
+from mtls_as.client.token_source import COOL_DOWN
 from tests.authority import Authority
 from tests.client.resource_server import BoundServer
 
@@ -132,6 +134,41 @@ def test_a_renewed_certificate(server: BoundServer, tokens: TokenSource, kind: K
         NEW.write(tmp_path, "client")
         assert [caller.send("GET", server.url + "/api") for _ in range(2)] == [200] * 2
     assert (server.tokens, server.refusals, server.connections_of(NEW)) == (2, 0, 1)
+
+
+@every
+def test_a_certificate_is_renewed_while_the_authorization_server_is_away(
+    server: BoundServer, tokens: TokenSource, kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one before goes on with its token, and the new one is used as soon as there is a token for it."""
+    with kind(tokens, server.url) as caller:
+        assert caller.send("GET", server.url + "/api") == 200
+        server.down = True
+        NEW.write(tmp_path, "client")
+        assert [caller.send("GET", server.url + "/api") for _ in range(3)] == [200] * 3
+        assert (server.refusals, server.connections_of(NEW)) == (0, 0)
+        server.down = False
+        later = time.time() + COOL_DOWN
+        monkeypatch.setattr(tokens, "_clock", lambda: later)
+        assert [caller.send("GET", server.url + "/api") for _ in range(2)] == [200] * 2
+    assert (server.tokens, server.refusals, server.connections_of(NEW)) == (2, 0, 1)
+
+
+@every
+def test_a_renewed_certificate_does_not_wait_for_tokens_that_are_no_use(
+    server: BoundServer, tokens: TokenSource, kind: Kind, tmp_path: Path
+) -> None:
+    """Without a good token for the certificate before there is nothing to keep it for."""
+    with kind(tokens, server.url) as caller:
+        assert caller.send("GET", server.url + "/api") == 200
+        server.down = True
+        NEW.write(tmp_path, "client")
+        server.revoke()
+        with pytest.raises(AuthorizationServerError):
+            caller.send("GET", server.url + "/api")
+        server.down = False
+        assert caller.send("GET", server.url + "/api") == 200
+    assert server.connections_of(NEW) == 1
 
 
 @every

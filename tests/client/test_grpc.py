@@ -273,12 +273,20 @@ def aio_answers(token: str) -> list[bytes]:
     return [token.encode() + rest for rest in (b"a", b"d", b"ef", b"h")]
 
 
+async def renew(place: Place, stub: Asynchronous) -> None:
+    """Until there is a token for the new certificate, which a call with the old one has asked for beside it."""
+    old = place.tokens.credentials()
+    place.renew()
+    assert await stub.one(b"") == b"token-1"
+    await asyncio.to_thread(until, lambda: place.tokens.credentials() is not old)
+
+
 class TestAsynchronous:
     async def test_every_kind_of_call_over_a_renewal(self, place: Place) -> None:
         async with aio_adapter.secure_channel(place.target, place.tokens) as channel:
             stub = Asynchronous(channel)
             assert await stub.all() == aio_answers("token-1")
-            place.renew()
+            await renew(place, stub)
             assert await stub.all() == aio_answers("token-2")
             await channel.channel_ready()
             assert channel.get_state() is grpc.ChannelConnectivity.READY
@@ -291,7 +299,7 @@ class TestAsynchronous:
             stub = Asynchronous(channel)
             stream = stub.many(b"slow").__aiter__()
             assert await stream.__anext__() == b"token-1"
-            place.renew()
+            await renew(place, stub)
             assert await stub.one(b"") == b"token-2"
             await asyncio.sleep(0.1)
             assert len(channel._retiring) == 1
@@ -339,7 +347,7 @@ class TestAsynchronous:
         channel = aio_adapter.secure_channel(place.target, place.tokens)
         stub = Asynchronous(channel)
         await stub.one(b"")
-        place.renew()
+        await renew(place, stub)
         await stub.one(b"")
         await channel.close()
         assert not channel._retiring

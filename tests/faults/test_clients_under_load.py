@@ -143,3 +143,16 @@ def test_the_clients_certificate_is_renewed(world: World) -> None:
             world.renew()
         let_pass(load, 4)
     judge(world, load, "renewal")
+
+
+def test_all_of_it_at_once(world: World) -> None:
+    """The certificate is renewed while the server is away, which comes back with another key."""
+    with calling(world.target, world.tokens, of_each=OF_EACH) as load:
+        let_pass(load, 3)
+        world.server.end(signal.SIGKILL)
+        world.renew()
+        let_pass(load, 2)
+        world.rotate("--leaked")
+        world.server = start(world.site)
+        let_pass(load, LIFETIME)
+    judge(world, load, "all at once")
