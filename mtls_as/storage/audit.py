@@ -129,8 +129,11 @@ class AuditRepository:
             after = page[-1].sequence
 
     async def checkpoint(self) -> Checkpoint:
-        """The head as it is now, to be kept elsewhere."""
-        head = (await self.bounds()).head
+        """The head as it is now, to be kept elsewhere; never one that somebody else has made."""
+        bounds = await self.bounds()
+        head = bounds.head
+        if not self.sealer.is_genuine(Purpose.HEAD, head, bounds.head_seal):
+            raise DatabaseUnavailable("the head of the audit trail was altered: mtls-as audit verify tells more")
         return Checkpoint(link=head, seal=self.sealer.seal(Purpose.CHECKPOINT, head))
 
     async def _append(self, connection: AsyncConnection, entries: Sequence[AuditEntry]) -> Link:

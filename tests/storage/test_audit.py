@@ -11,6 +11,7 @@ from sqlalchemy import delete, insert, select, update
 
 from mtls_as.server.audit import AuditEntry, Checkpoint, CheckpointError, Link, Purpose, Sealer, next_link
 from mtls_as.server.audit_verification import Damage, verify_trail
+from mtls_as.server.ports import StorageUnavailable
 from mtls_as.storage import EncryptionKey, Storage, downgrade, upgrade
 from mtls_as.storage.schema import audit_ends as ends
 from mtls_as.storage.schema import audit_records as records
@@ -258,6 +259,14 @@ async def test_a_checkpoint_is_of_this_trail(storage: Storage) -> None:
     found = await damage(storage, checkpoint)
     assert found is not None
     assert found.sequence == 4
+
+
+async def test_a_forged_head_makes_no_checkpoint(storage: Storage) -> None:
+    """Sealed by the server, and kept elsewhere, it would speak for what the server has never written."""
+    await storage.audit.append(entries(4))
+    await tamper(storage, update(ends).values(head_hash=bytes(32)))
+    with pytest.raises(StorageUnavailable, match="head of the audit trail was altered"):
+        await storage.audit.checkpoint()
 
 
 @pytest.mark.parametrize("text", ["", "1", "1:2:3", f"-1:{'A' * 43}:{'A' * 43}", f"1:{'A' * 42}!:{'A' * 43}", "x" * 99])
