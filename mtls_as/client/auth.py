@@ -91,8 +91,9 @@ class MutualTLSAuth(httpx.Auth):
         for _ in range(_MOST_OUTDATED):
             if not (_should_retry(request, response) and self._is_outdated(response)):
                 break
-            response.read()
-            response.extensions["network_stream"].close()
+            unread, response.stream = response.stream, httpx.ByteStream(b"")
+            assert isinstance(unread, httpx.SyncByteStream)  # noqa: S101 # for the type checker
+            unread.close()
             response = yield request
         if _should_retry(request, response):
             bound = self.tokens.bound(scope=self._scope, resource=self._resource, rejected=bound.token)
@@ -106,8 +107,9 @@ class MutualTLSAuth(httpx.Auth):
         for _ in range(_MOST_OUTDATED):
             if not (_should_retry(request, response) and self._is_outdated(response)):
                 break
-            await response.aread()
-            await response.extensions["network_stream"].aclose()
+            unread, response.stream = response.stream, httpx.ByteStream(b"")
+            assert isinstance(unread, httpx.AsyncByteStream)  # noqa: S101 # for the type checker
+            await unread.aclose()
             response = yield request
         if _should_retry(request, response):
             bound = await self.tokens.bound_async(scope=self._scope, resource=self._resource, rejected=bound.token)
@@ -122,6 +124,13 @@ class MutualTLSAuth(httpx.Auth):
         return await self.tokens.token_async(scope=self._scope, resource=self._resource, rejected=rejected)
 
     def _is_outdated(self, response: httpx.Response) -> bool:
+        """Whether it came over a kept connection of a certificate that was renewed since.
+
+        With HTTP/1.1 such a connection ends when its answer is closed unread, and nobody else can get hold of it.
+        One of HTTP/2 has requests of others under way.
+        """
+        if response.http_version != "HTTP/1.1":
+            return False
         stream = response.extensions.get("network_stream")
         return stream is not None and self.ssl_context().is_outdated(stream.get_extra_info("ssl_object"))
 

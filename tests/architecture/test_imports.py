@@ -58,6 +58,7 @@ ARROWS = {
 
 # A danger has one chokepoint: the only modules that may import these.
 CHOKEPOINTS = {
+    "aiohttp": {"client/aiohttp.py"},
     "jwt": {"rfc/rfc7519_jwt.py"},
     "hypercorn": {"tls"},
     "jsonschema": {"server/authorization_details.py"},
@@ -67,7 +68,9 @@ CHOKEPOINTS = {
     "click": {"cli"},
     "pkcs11": {"signers"},
     "prometheus_client": {"observability"},
+    "requests": {"client/requests.py"},
     "rich": {"cli"},
+    "spiffe": {"client/spiffe.py"},
 }
 
 

@@ -214,6 +214,25 @@ async def test_kept_connections_of_an_asynchronous_client_with_the_context(serve
             assert [answer.status_code for answer in answers] == [200] * 4
 
 
+def test_threads_over_a_renewal_of_a_client_with_the_context(server: BoundServer, tmp_path: Path) -> None:
+    """A connection that is closed is nobody else's by then."""
+    auth = MutualTLSAuth.using(source(server, tmp_path))
+    codes: list[int] = []
+    with httpx.Client(auth=auth, verify=auth.ssl_context(), trust_env=False) as http:
+
+        def work() -> None:
+            codes.extend(http.get(server.url + "/api").status_code for _ in range(10))
+
+        for identity in (OLD, NEW, OLD):
+            identity.write(tmp_path, "client")
+            threads = [threading.Thread(target=work) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    assert (set(codes), len(codes)) == ({200}, 240)
+
+
 def test_connection_options(server: BoundServer, tmp_path: Path) -> None:
     """What is about connections goes to them, and nothing may say something else about certificates."""
     auth = MutualTLSAuth.using(source(server, tmp_path))
