@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
@@ -322,3 +323,44 @@ async def test_a_web_socket_begins_with_a_token_by_aiohttp(server: BoundServer, 
     await asyncio.sleep(0.05)  # TLS says goodbye
     assert [str(bearer).partition(".")[0] for bearer in server.bearers] == ["Bearer token-1"]
     assert server.refusals == 0
+
+
+def test_a_request_under_way_finishes_by_requests(server: BoundServer, tokens: TokenSource, tmp_path: Path) -> None:
+    """Its connection lasts as long as its answer."""
+    with requests_adapter.session(tokens) as http, http.get(server.url + "/slow", stream=True) as slow:
+        body = slow.iter_content(6)
+        assert next(body) == b"begin "
+        NEW.write(tmp_path, "client")
+        assert http.get(server.url + "/api").status_code == 200
+        server.finish_slow()
+        assert b"".join(body) == b"end"
+    assert server.refusals == 0
+
+
+async def test_a_request_under_way_finishes_by_aiohttp(
+    server: BoundServer, tokens: TokenSource, tmp_path: Path
+) -> None:
+    async with aiohttp_adapter.session(tokens, server.url) as http, http.get(server.url + "/slow") as slow:
+        assert await slow.content.readexactly(6) == b"begin "
+        NEW.write(tmp_path, "client")
+        async with http.get(server.url + "/api") as answer:
+            assert answer.status == 200
+        server.finish_slow()
+        assert await slow.content.read() == b"end"
+    await asyncio.sleep(0.05)  # TLS says goodbye
+    assert server.refusals == 0
+
+
+def test_threads_over_a_renewal_by_requests(server: BoundServer, tokens: TokenSource, tmp_path: Path) -> None:
+    """Sessions of requests are not made for threads, but each may have its own, with the tokens of one source."""
+
+    def work() -> set[int]:
+        with requests_adapter.session(tokens) as http:
+            return {http.get(server.url + "/api").status_code for _ in range(10)}
+
+    with ThreadPoolExecutor(5) as executor:
+        working = [executor.submit(work) for _ in range(5)]
+        NEW.write(tmp_path, "client")
+        assert set().union(*(each.result(20) for each in working)) == {200}
+    assert server.refusals == 0
+    assert server.tokens <= 2
