@@ -207,8 +207,11 @@ def front(site: Site, is_ready: Callable[[], bool]) -> Iterator[Program]:
         part.replace("daemon off;", f"load_module {STREAM_MODULE}; daemon off;") for part in service["command"]
     ]
     with machine.running(*service["entrypoint"], *arguments) as running:
-        running.wait_for(is_ready)
-        yield running
+        try:
+            running.wait_for(is_ready)
+            yield running
+        finally:  # killed, it would leave its workers behind
+            running.end()
 
 
 @pytest.mark.slow
