@@ -57,12 +57,12 @@ class TLSExtension:
 
     def scope_extensions(self) -> dict[str, dict[str, Any]]:
         """Fresh members for `scope["extensions"]`, so that no request can alter what another one sees."""
-        described = [_describe(der) for der in self.client_der_chain]  # here, since most connections are never asked
+        chain = self.client_der_chain
         return {
             "tls": {
                 "server_cert": self.server_cert,
-                "client_cert_chain": [pem for pem, _ in described],
-                "client_cert_name": described[0][1] if described else None,
+                "client_cert_chain": [_pem(der) for der in chain],
+                "client_cert_name": _name(chain[0]) if chain else None,
                 "client_cert_error": NOT_VERIFIED if self.client_der_chain else None,
                 "tls_version": self.tls_version,
                 "cipher_suite": self.cipher_suite,
@@ -91,16 +91,16 @@ def _group(connection: SSL.Connection) -> str | None:
         return None
 
 
-def _describe(der: bytes) -> tuple[str, str | None]:
-    """PEM, and the subject as an RFC 4514 string, or None where it cannot be read."""
-    return _describe_cached(der) if len(der) <= _MAX_CACHED_BYTES else _describe_anew(der)
+def _pem(der: bytes) -> str:
+    return _short_pem(der) if len(der) <= _MAX_CACHED_BYTES else ssl.DER_cert_to_PEM_cert(der)
 
 
-def _describe_anew(der: bytes) -> tuple[str, str | None]:
-    return ssl.DER_cert_to_PEM_cert(der), _subject(der)
+def _name(der: bytes) -> str | None:
+    """The subject as an RFC 4514 string, or None where it cannot be read.
 
-
-_describe_cached = lru_cache(maxsize=1024)(_describe_anew)
+    Asked of the leaf alone: clients send whatever they like behind it, which would be parsed for each request.
+    """
+    return _short_name(der) if len(der) <= _MAX_CACHED_BYTES else _subject(der)
 
 
 def _subject(der: bytes) -> str | None:
@@ -108,3 +108,7 @@ def _subject(der: bytes) -> str | None:
         return str(parse_certificate(der).subject)
     except CertificateError:
         return None
+
+
+_short_pem = lru_cache(maxsize=1024)(ssl.DER_cert_to_PEM_cert)
+_short_name = lru_cache(maxsize=1024)(_subject)

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from mtls_as.rfc.rfc5280_certificate import Certificate, parse_certificate
+from mtls_as.tls import extension
 from mtls_as.tls.extension import MAX_CHAIN, NOT_VERIFIED
 from tests.authority import Authority, name, self_signed
 from tests.tls.apps import answer, http, tell_tls
@@ -200,3 +202,28 @@ async def test_a_subject_that_cannot_be_read_is_no_name(tmp_path: Path) -> None:
 
 def _padding(size: int) -> Any:
     return x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.32473.1"), b"\x04\x00" + bytes(size))
+
+
+async def test_what_stands_behind_the_leaf_is_not_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody can send a hundred kilobytes of certificates there, which would cost each request milliseconds."""
+    parsed: list[bytes] = []
+
+    def parse(der: bytes) -> Certificate:
+        parsed.append(der)
+        return parse_certificate(der)
+
+    monkeypatch.setattr(extension, "parse_certificate", parse)
+    sans = [x509.DNSName(f"{number:060}.example") for number in range(100)]
+    behind = [CA.issue(f"other {number}", san=sans).der for number in range(3)]
+    assert all(len(der) > 4096 for der in behind)
+    facts = extension.TLSExtension(
+        listener="mtls",
+        client_der_chain=(CA.issue("c1").der, *behind),
+        server_cert="",
+        tls_version=0x0304,
+        cipher_suite=None,
+        tls_group=None,
+    )
+    for _ in range(5):
+        assert len(facts.scope_extensions()["tls"]["client_cert_chain"]) == 4
+    assert not set(parsed) & set(behind)
