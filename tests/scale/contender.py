@@ -61,19 +61,27 @@ class Contender:
         notices.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as hearing:
             hearing.bind(str(notices))
-            hearing.settimeout(_START_SECONDS)
+            hearing.settimeout(1.0)
             began = time.perf_counter()
-            with (self.deployment.folder / "log").open("wb") as log:
+            with (self.deployment.folder / "log").open("wb") as output:
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", "mtls_as.cli", "serve", "--config", str(self.deployment.path)],
                     env=os.environ | {"NOTIFY_SOCKET": str(notices)},
-                    stdout=log,
-                    stderr=log,
+                    stdout=output,
+                    stderr=output,
                     preexec_fn=_onto_server_core,  # noqa: PLW1509 # this process has one thread
                 )
-            while b"READY=1" not in hearing.recv(4096):
-                pass
+            while not self._is_ready(hearing):
+                log = (self.deployment.folder / "log").read_text()
+                assert self._process.poll() is None, log
+                assert time.perf_counter() - began < _START_SECONDS, log
         return time.perf_counter() - began
+
+    def _is_ready(self, hearing: socket.socket) -> bool:
+        try:
+            return b"READY=1" in hearing.recv(4096)
+        except TimeoutError:
+            return False
 
     def stop(self) -> None:
         """End the server in order."""
