@@ -29,6 +29,9 @@ FULL: Final = Pace(rounds=5, seconds=6, warm_up=5)
 QUICK: Final = Pace(rounds=1, seconds=1, warm_up=1)
 LOADED: Final = ("token-new", "token-kept", "introspection", "tail", "workers")
 OTHERS: Final = ("verify", "memory")
+LONG: Final = "scale"
+"""Left out unless asked for: a million clients are registered first."""
+_NAMES: Final = (*LOADED, *OTHERS, LONG)
 _FOREIGN_SHARE: Final = 0.05
 """Of the contender's core: if others have more, the figures are not worth much."""
 _IDLE_LOAD: Final = 0.5
@@ -38,7 +41,7 @@ def main() -> int:
     """Run the benchmark; the exit status."""
     options = _options()
     if options.list:
-        print("\n".join([*LOADED, *OTHERS]))
+        print("\n".join(_NAMES))
         return 0
     try:
         found = report.read(options.table) if options.table else _measure(options)
@@ -58,7 +61,8 @@ def _options() -> argparse.Namespace:
         prog="bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="one short round each")
-    parser.add_argument("--only", action="append", choices=[*LOADED, *OTHERS], help="this row alone; may be repeated")
+    parser.add_argument("--only", action="append", choices=_NAMES, help="this row alone; may be repeated")
+    parser.add_argument("--scale", action="store_true", help="also a million clients, some twenty minutes")
     parser.add_argument("--list", action="store_true", help="print the names of the rows")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was measured")
     parser.add_argument("--table", type=Path, metavar="FILE", help="measure nothing: print the table of such a file")
@@ -67,7 +71,7 @@ def _options() -> argparse.Namespace:
 
 
 def _measure(options: argparse.Namespace) -> dict[str, object]:
-    wanted = options.only or [*LOADED, *OTHERS]
+    wanted = (options.only or [*LOADED, *OTHERS]) + ([LONG] if options.scale else [])
     is_loaded = any(name in LOADED for name in wanted)
     machine.require({"taskset", "wrk", "nginx", "node", "npm"} if is_loaded else {"taskset"})
     machine.allow_many_files()
@@ -84,7 +88,8 @@ def _rows(place: Place, wanted: Sequence[str], *, is_quick: bool) -> tuple[list[
     loaded = LoadRows(place, QUICK if is_quick else FULL) if any(name in LOADED for name in wanted) else None
     measures: dict[str, Callable[[], list[Row]]] = {
         "verify": partial(other_rows.verification, 1_000 if is_quick else 20_000),
-        "memory": partial(other_rows.memory, place, 300 if is_quick else 2_000),
+        "memory": partial(other_rows.memory, place, 300 if is_quick else 4_000),
+        LONG: partial(other_rows.scale, place, *((1_000, 200) if is_quick else (1_000_000, 6_000))),
     }
     if loaded:
         measures |= {
@@ -95,7 +100,7 @@ def _rows(place: Place, wanted: Sequence[str], *, is_quick: bool) -> tuple[list[
             "workers": loaded.workers,
         }
     rows = list[Row]()
-    for name in (*LOADED, *OTHERS):
+    for name in _NAMES:
         if name in wanted:
             print(f"measuring {name}", file=sys.stderr)
             rows += measures[name]()

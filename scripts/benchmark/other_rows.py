@@ -1,9 +1,12 @@
 """The rows of the table that need no load: memory, the verifier, and many clients."""
 
 import contextlib
+import json
 import os
 import socket
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from statistics import median
@@ -13,7 +16,7 @@ from urllib.parse import urlencode
 import bench_verify
 
 from benchmark.answers import TOKEN_FORM
-from benchmark.contenders import HERE_NAME, Contender, Place
+from benchmark.contenders import HERE_NAME, ROOT, Contender, Place
 from benchmark.failures import BenchmarkError
 from benchmark.machine import CONTENDER_CORE, LOAD_CORE, resident_bytes
 from benchmark.results import Goal, Row
@@ -77,6 +80,32 @@ def memory(place: Place, connections: int) -> list[Row]:
             figures={HERE_NAME: f"{at_rest / _MIB:.1f} MiB"},
             goals=[Goal(figure=at_rest / _MIB, bound=90.0, is_least=False, unit="MiB")],
         ),
+    ]
+
+
+def scale(place: Place, clients: int, tokens: int) -> list[Row]:
+    """So many registered clients over ten, by `scripts/bench_scale.py`, which verifies its tokens too."""
+    file = place.folder / "scale.json"
+    numbers = {"clients": clients, "tokens": tokens, "starts": 1, "spread": 100}
+    options = [f"--{name}={number}" for name, number in numbers.items()]
+    script = str(ROOT / "scripts" / "bench_scale.py")
+    command = [sys.executable, script, "--databases=sqlite", f"--json={file}", *options]
+    result = subprocess.run(command, check=False, capture_output=True, text=True)
+    if not file.exists():
+        raise BenchmarkError(f"bench_scale.py failed:\n{result.stderr}")
+    figures = {each["what"]: each for each in json.loads(file.read_text())["figures"]}
+    kept, new = (figures[f"token, {kind}: processor"] for kind in ("kept-alive", "new connection"))
+    return [
+        Row(
+            key="scale",
+            title=f"{clients:,} registered clients over 10, processor time of a token",
+            figures={HERE_NAME: f"kept: {kept['many']:.0f} µs, 10: {kept['few']:.0f} µs"},
+            goals=[
+                Goal(figure=each["ratio"], bound=1.1, is_least=False, unit=f"times that of 10, {kind}")
+                for kind, each in (("kept", kept), ("new", new))
+            ],
+            measured=figures,
+        )
     ]
 
 
