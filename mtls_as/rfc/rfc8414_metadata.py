@@ -91,8 +91,6 @@ def authorization_server_metadata(
         document["dpop_signing_alg_values_supported"] = dpop  # RFC 9449 §5.1
     if details_types := list(authorization_details_types):
         document["authorization_details_types_supported"] = details_types
-    if dpop := list(dpop_algorithms):
-        document["dpop_signing_alg_values_supported"] = dpop  # RFC 9449 §5.1
     if aliases:
         document["mtls_endpoint_aliases"] = dict(aliases)
     return document
