@@ -23,6 +23,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, get_
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from mtls_as.rfc.rfc6749_framework import OAuthError
+from mtls_as.rfc.rfc8414_metadata import WELL_KNOWN
 from mtls_as.server.events import Outcome, RequestEvent
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
@@ -32,6 +33,8 @@ EXPORT_SECONDS: Final = 5.0
 CLOSING_MILLISECONDS: Final = 3_000
 _PATHS: Final = frozenset({"/token", "/introspect", "/revoke", "/register", "/jwks"})
 """Those that may be a part of a span's name. Of others there may be any number."""
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+"""Likewise; the others are as OpenTelemetry's conventions for HTTP have them."""
 _ATTRIBUTES: Final = (
     "endpoint",
     "client_id",
@@ -107,9 +110,9 @@ class Tracing:
 
     @contextlib.contextmanager
     def _request(self, scope: Mapping[str, Any], listener: str) -> Iterator[Span]:
-        method, path = scope["method"], scope["path"]
-        known = path if path in _PATHS or path.startswith("/.well-known/") else None
-        attributes = {"http.request.method": method, "mtls_as.listener": listener}
+        known = _known_path(scope["path"])
+        method = scope["method"] if scope["method"] in _METHODS else None
+        attributes = {"http.request.method": method or "_OTHER", "mtls_as.listener": listener}
         if known is not None:
             attributes["http.route"] = known
         if scope.get("client"):
@@ -117,7 +120,7 @@ class Tracing:
         tokens = (_tracer.set(self._tracer), self._outgoing.set(_outgoing_headers))
         try:
             with self._tracer.start_as_current_span(
-                f"{method} {known}" if known else method,
+                " ".join(filter(None, (method or "HTTP", known))),
                 context=_incoming_context(scope),
                 kind=SpanKind.SERVER,
                 attributes=attributes,
@@ -127,6 +130,12 @@ class Tracing:
         finally:
             _tracer.reset(tokens[0])
             self._outgoing.reset(tokens[1])
+
+
+def _known_path(path: str) -> str | None:
+    if path in _PATHS:
+        return path
+    return WELL_KNOWN if path.startswith(WELL_KNOWN) else None  # behind it stands the path of an issuer
 
 
 def traced(target: _T, **spans: str) -> _T:

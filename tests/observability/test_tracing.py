@@ -150,9 +150,17 @@ def test_a_refusal_tells_its_reason_and_no_detail(tmp_path: Path, collector: Col
 
 def test_paths_that_anybody_can_invent_name_no_span(tmp_path: Path, collector: Collector) -> None:
     with running(deployment(tmp_path, collector)) as server:
-        for path in ("jwks", "invented/1", "register/some-client"):
+        for path in ("jwks", "invented/1", "register/some-client", ".well-known/invented"):
             httpx.get(f"{server.url}/{path}", verify=server.ssl_context(), trust_env=False)
-    assert {span.name for span in collector.spans() if span.kind == Span.SPAN_KIND_SERVER} == {"GET /jwks", "GET"}
+        httpx.get(
+            f"{server.url}/.well-known/oauth-authorization-server/x", verify=server.ssl_context(), trust_env=False
+        )
+        httpx.request("INVENTED", f"{server.url}/jwks", verify=server.ssl_context(), trust_env=False)
+    spans = [span for span in collector.spans() if span.kind == Span.SPAN_KIND_SERVER]
+    metadata = "GET /.well-known/oauth-authorization-server"
+    assert {span.name for span in spans} == {"GET /jwks", "GET", metadata, "HTTP /jwks"}
+    methods = [each.value.string_value for span in spans for each in span.attributes if each.key.endswith(".method")]
+    assert set(methods) == {"GET", "_OTHER"}
 
 
 @pytest.mark.parametrize(
