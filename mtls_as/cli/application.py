@@ -24,6 +24,7 @@ from mtls_as.cli.reload import reload
 from mtls_as.cli.revoke import revoke
 from mtls_as.cli.serve import check_config, serve
 from mtls_as.cli.token import token
+from mtls_as.cli.trust import trust
 from mtls_as.cli.verify import verify
 
 _EXIT_FAILURE = 1
@@ -88,6 +89,7 @@ for _command in (
     health,
     client,
     cert,
+    trust,
     token,
     verify,
     doctor,

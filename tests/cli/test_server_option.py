@@ -144,6 +144,24 @@ def test_keys_are_rotated_by_a_server(site: Workplace) -> None:
     assert len(json.loads(site.succeed("keys", "list", "--json"))) == len(json.loads(before)) + 1
 
 
+def test_the_trust_domains_in_force_are_listed(site: Workplace) -> None:
+    """As a table and whole; only a running server has them."""
+    header, row = site.succeed("trust", "list", *REMOTE).splitlines()
+    shown = dict(zip(header.split("\t"), row.split("\t"), strict=True))
+    [domain] = json.loads(site.succeed("trust", "list", "--json", *REMOTE))["domains"]
+    [anchor] = domain["anchors"]
+    assert shown == {
+        "name": "default",
+        "anchors": "1",
+        "soonest_end": anchor["not_after"],
+        "revocation": "not checked",
+        "lists": "0",
+        "next_update": "-",
+        "problems": "0",
+    }
+    assert "Missing option '--server'" in site.fail("trust", "list", status=2)
+
+
 def test_the_audit_trail_tells_both_ways_apart(site: Workplace) -> None:
     """By a server it was a client, on the database a user of the machine."""
     site.succeed("client", "add", "--client-id", "here", "--trust", "default", "--san-dns", "here.example")
