@@ -182,7 +182,7 @@ def _spread(database: str, few: Contender, many: Contender, spread: int) -> Iter
     yield Row(
         database, "known of many, new connection: wait", "µs", median(again[a]) * 1e6, median(again[b]) * 1e6, 1.2
     )
-    yield Row(database, "memory with all caches full", "MiB", few.resident / MiB, many.resident / MiB)
+    yield Row(database, "memory after all of these", "MiB", few.resident / MiB, many.resident / MiB)
     for each in (few, many):
         each.check_tokens()
 
