@@ -76,10 +76,17 @@ class Zygote:
 
 
 @contextlib.contextmanager
-def running_zygote() -> Iterator[Zygote]:
-    """At the end every node is over."""
+def running_zygote(**environment: str) -> Iterator[Zygote]:
+    """At the end every node is over. The nodes have these variables, too."""
     command = [sys.executable, "-m", "tests.faults.zygote"]
-    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         yield Zygote(process)
     finally:
