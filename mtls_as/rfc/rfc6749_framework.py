@@ -121,13 +121,11 @@ def parse_form(body: bytes) -> Form:
         raise _invalid_request(Refusal.REQUEST_TOO_LARGE, f"the form has {len(body)} bytes")
     if not body:
         return Form(MappingProxyType({}))
-    pairs = body.split(b"&", MAX_FORM_PARAMETERS)
-    if len(pairs) > MAX_FORM_PARAMETERS:
+    if body.count(b"&") >= MAX_FORM_PARAMETERS:
         raise _invalid_request(Refusal.REQUEST_TOO_LARGE, f"the form has more than {MAX_FORM_PARAMETERS} parameters")
     seen: set[str] = set()
     values: dict[str, tuple[str, ...]] = {}
-    for pair in pairs:
-        name, _, value = _decode(pair).partition("=") if _is_literal(pair) else _decode_apart(pair)
+    for name, _, value in _pairs(body):
         if name in seen and name not in _REPEATABLE:
             raise _invalid_request(Refusal.REPEATED_PARAMETER, f"{name} is repeated")
         seen.add(name)
@@ -149,9 +147,11 @@ def format_scope(tokens: Iterable[str]) -> str:
     return " ".join(tokens)
 
 
-def _is_literal(pair: bytes) -> bool:
-    """Whether every octet of a name and its value stands for itself."""
-    return b"%" not in pair and b"+" not in pair
+def _pairs(body: bytes) -> list[tuple[str, str, str]]:
+    """Names and values, with what stood between them."""
+    if b"%" in body or b"+" in body:
+        return [_decode_apart(pair) for pair in body.split(b"&")]
+    return [pair.partition("=") for pair in _decode(body).split("&")]  # every octet stands for itself
 
 
 def _decode_apart(pair: bytes) -> tuple[str, str, str]:
