@@ -1,7 +1,9 @@
 """Discovery and the token request: what is asked, and how the answer is read."""
 
+import contextlib
 import re
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -55,17 +57,40 @@ async def fetch(wanted: TokenRequest, context: ssl.SSLContext, *, at: float, jit
     `at` is the time now, from which the token's life is counted; so the estimate errs on the short side. `jitter`, from
     0 to 1, is how much earlier than need be the token is to be replaced, so that many clients do not come at once.
     """
-    async with httpx.AsyncClient(
-        verify=context, trust_env=False, follow_redirects=False, timeout=TOTAL_SECONDS
-    ) as client:
+    async with _connections(context, TOTAL_SECONDS) as client:
         url = metadata_url(wanted.issuer)
-        try:
-            answer = await send(client, build_request("GET", url))
-            url = _read_token_endpoint(answer, issuer=wanted.issuer)
-            answer = await send(client, build_request("POST", url, form=wanted.form()))
-            return _read_token(answer, at=at, jitter=jitter)
-        except (AnswerError, MetadataError) as error:
-            raise AuthorizationServerError(f"{url}: {error}") from error
+        with _naming(url):
+            endpoint = _read_token_endpoint(await send(client, build_request("GET", url)), issuer=wanted.issuer)
+        return await _ask(client, endpoint, wanted, at=at, jitter=jitter, seconds=TOTAL_SECONDS)
+
+
+async def fetch_from(
+    endpoint: str, wanted: TokenRequest, context: ssl.SSLContext, *, at: float, seconds: float
+) -> AccessToken:
+    """Ask a token endpoint that is known already, for so many seconds at most. Raises what `fetch` raises."""
+    async with _connections(context, seconds) as client:
+        return await _ask(client, endpoint, wanted, at=at, jitter=0, seconds=seconds)
+
+
+def _connections(context: ssl.SSLContext, seconds: float) -> httpx.AsyncClient:
+    return httpx.AsyncClient(verify=context, trust_env=False, follow_redirects=False, timeout=seconds)
+
+
+@contextlib.contextmanager
+def _naming(url: str) -> Iterator[None]:
+    """Say whose answer is of no use."""
+    try:
+        yield
+    except (AnswerError, MetadataError) as error:
+        raise AuthorizationServerError(f"{url}: {error}") from error
+
+
+async def _ask(
+    client: httpx.AsyncClient, endpoint: str, wanted: TokenRequest, *, at: float, jitter: float, seconds: float
+) -> AccessToken:
+    with _naming(endpoint):
+        answer = await send(client, build_request("POST", endpoint, form=wanted.form()), seconds=seconds)
+        return _read_token(answer, at=at, jitter=jitter)
 
 
 def _read_token_endpoint(answer: Answer, *, issuer: str) -> str:

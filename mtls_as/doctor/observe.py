@@ -184,6 +184,7 @@ class _Look:
             resource=wanted.resource or self._resource_identifier(),
             ca=None if wanted.ca is None else str(wanted.ca),
             jwks=self.seen.jwks,
+            seconds=wanted.seconds,
         )
         self._note(token=seen)
         return token

@@ -1,10 +1,12 @@
 """A token as the client gets it, and what may be known of it elsewhere. The token itself stays with whoever called."""
 
-import asyncio
 import time
 from dataclasses import replace
+from pathlib import Path
 
-from mtls_as.client import AuthorizationServerError, ClientError, TokenRequestError, fetch_token
+from mtls_as.client import AuthorizationServerError, ClientError, TokenRequestError
+from mtls_as.client.credentials import read_credentials
+from mtls_as.client.exchange import TokenRequest, fetch_from
 from mtls_as.doctor.observations import Document, OwnCertificate, TokenObservation
 from mtls_as.rfc.rfc7517_jwk import JWKError, parse_jwks
 from mtls_as.rfc.rfc7519_jwt import SUPPORTED_ALGORITHMS, JWTError, has_three_segments, unverified_claims, verify
@@ -22,20 +24,17 @@ async def ask_for_token(
     resource: str | None,
     ca: str | None,
     jwks: Document | None,
+    seconds: float,
 ) -> tuple[str | None, TokenObservation]:
-    """A token from the client of this package, and what is seen of it. `endpoint` is for people."""
+    """A token of the endpoint, got as the client of this package does it, and what is seen of it.
+
+    The endpoint is the one that was looked at: a server that names another when asked again is not followed there.
+    """
     seen = TokenObservation(client_id=client_id, endpoint=endpoint, requested_scope=scope, requested_resource=resource)
     try:
-        token = await asyncio.to_thread(
-            fetch_token,
-            issuer=issuer,
-            client_id=client_id,
-            certificate=own.certificate_file,
-            private_key=own.key_file,
-            scope=scope,
-            resource=resource,
-            ca=ca,
-        )
+        credentials = read_credentials(Path(own.certificate_file), Path(own.key_file), None if ca is None else Path(ca))
+        wanted = TokenRequest(issuer=issuer, client_id=client_id, scope=scope, resource=resource)
+        token = await fetch_from(endpoint, wanted, credentials.tls_context(), at=time.time(), seconds=seconds)
     except TokenRequestError as error:
         return None, replace(seen, error=error.code, error_description=error.description)
     except (AuthorizationServerError, ClientError) as error:
