@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 DISK_BYTES = 3 * 2**20
 SERVER_DISK_BYTES = 144 * 2**20
 BACK_SECONDS = 60.0
-UNLIMITED = {"[registration]\n": '[registration]\n[limits]\nfailure_rate = 0\n'}
+UNLIMITED = {"[registration]\n": "[registration]\n[limits]\nfailure_rate = 0\n"}
 """For whoever shows that many assertions which were used are refused again."""
 
 
