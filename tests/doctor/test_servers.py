@@ -11,8 +11,9 @@ from OpenSSL import SSL
 
 from tests.authority import Authority, dns, self_signed
 from tests.cli.workplace import free_ports
-from tests.doctor.odd_servers import OddIssuer, client_options, silent_socket, strict_server
+from tests.doctor.odd_servers import WELL_KNOWN, OddIssuer, client_options, silent_socket, strict_server
 from tests.doctor.scene import REPORTS, diagnose
+from tests.remote.https_server import Request
 from tests.verifier.issuer import OMIT, Issuer
 
 DAY = timedelta(days=1)
@@ -234,6 +235,22 @@ def test_metadata_of_another_issuer(tmp_path: Path) -> None:
     assert found.failures() == ["issuer/metadata.issuer"]
     assert found["metadata.issuer"]["next"][0]["lines"] == ["https://as.example"]
     assert found["token"]["seen"] == "there is no metadata of this issuer"
+
+
+def test_a_server_that_names_another_token_endpoint_when_asked_again(tmp_path: Path) -> None:
+    """What was looked at counts: nobody has consented to the other."""
+
+    class Turncoat(OddIssuer):
+        def _document(self, request: Request) -> object:
+            document = super()._document(request)
+            if request.path == WELL_KNOWN:
+                self.metadata["token_endpoint"] = "https://other.example/token"
+            return document
+
+    with Turncoat(tmp_path).running() as server:
+        found = server.diagnose()
+        assert "/token" in server.server.paths()
+    assert found["token"]["status"] == "ok"
 
 
 def test_an_issuer_with_a_final_slash(tmp_path: Path) -> None:
