@@ -7,7 +7,6 @@ exists only while there is something to do, so that an idle connection has no ta
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final, cast
 
@@ -20,6 +19,7 @@ from mtls_as.tls.direct_lane import DirectLane
 from mtls_as.tls.endpoint import Endpoint
 from mtls_as.tls.extension import ConnectionFacts
 from mtls_as.tls.handshake import PEER_CLOSED, SERVER_STOPPING, TIMEOUT, failure_reason
+from mtls_as.tls.inbox import Inbox
 from mtls_as.tls.outbox import Outbox
 from mtls_as.tls.plain_layer import PlainLayer
 from mtls_as.tls.protocols import HTTP1, HTTP2
@@ -41,8 +41,7 @@ class TLSConnection(asyncio.Protocol):
 
     __slots__ = (
         "_accepted_at", "_deadline", "_direct", "_drained", "_ended", "_endpoint", "_facts", "_flush_due", "_http",
-        "_incoming",
-        "_incoming_size", "_lingers", "_loop", "_outbox", "_progress", "_pumping", "_reading_paused", "_started",
+        "_inbox", "_lingers", "_loop", "_outbox", "_progress", "_pumping", "_reading_paused", "_started",
         "_state", "_tasks", "_timer", "_tls", "_transport", "_writing_paused",
     )  # fmt: skip
 
@@ -58,8 +57,7 @@ class TLSConnection(asyncio.Protocol):
         self._direct: DirectLane | None = None
         self._http: HTTP1 | HTTP2 | None = None
         self._tasks: ConnectionTasks | None = None
-        self._incoming: deque[bytes] = deque()
-        self._incoming_size = 0
+        self._inbox: Inbox | None = None
         self._outbox = Outbox()
         self._drained: asyncio.Future[None] | None = None
         self._flush_due = False
@@ -140,7 +138,8 @@ class TLSConnection(asyncio.Protocol):
         self._state = State.LOST
         self._clear_deadline()
         self._tls = None
-        self._incoming.clear()
+        if self._inbox is not None:
+            self._inbox.clear()
         self._outbox.clear()
         self._wake_writers()
         self._abandon()
@@ -286,9 +285,10 @@ class TLSConnection(asyncio.Protocol):
     def _is_between_requests_of_hypercorn(self) -> bool:
         """Whether the direct lane may read; Hypercorn's HTTP/1.1, which had a request for itself, is then let go of."""
         if isinstance(self._http, HTTP1):
-            if self._state is not State.IDLE or self._pumping or self._incoming or not self._http.at_rest:
+            if self._state is not State.IDLE or self._pumping or self._inbox or not self._http.at_rest:
                 return False
             self._http = None
+            self._inbox = None
         return True
 
     def _hand_to_hypercorn(self, chunks: Sequence[bytes]) -> None:
@@ -298,9 +298,10 @@ class TLSConnection(asyncio.Protocol):
         if self._state is State.IDLE and isinstance(self._http, HTTP1):
             self._state = State.HEAD
             self._set_deadline(self._endpoint.timeouts.request_head)
-        self._incoming.extend(chunks)
-        self._incoming_size += sum(map(len, chunks))
-        self._pace_reading(self._incoming_size)
+        if self._inbox is None:
+            self._inbox = Inbox()
+        self._inbox.put(chunks)
+        self._pace_reading(self._inbox.size)
         self._pump()
 
     def _pace_reading(self, waiting: int) -> None:
@@ -316,7 +317,7 @@ class TLSConnection(asyncio.Protocol):
         if self._ended:
             return
         self._ended = True
-        if self._incoming or self._pumping or self._has_work():
+        if self._inbox or self._pumping or self._has_work():
             self._pump()
         else:
             self._close()
@@ -347,10 +348,9 @@ class TLSConnection(asyncio.Protocol):
             if not self._started:
                 self._started = True
                 await self._http.initiate()
-            while self._incoming:
-                data = self._incoming.popleft()
-                self._incoming_size -= len(data)
-                self._pace_reading(self._incoming_size)
+            while self._inbox:
+                data = self._inbox.take()
+                self._pace_reading(self._inbox.size)
                 await self._http.handle(RawData(data))
             if (self._ended or self._state is State.LOST) and self._http.needs_close:
                 await self._http.handle(Closed())

@@ -1,6 +1,5 @@
 """Plain bytes on their way to the client, until they are encrypted."""
 
-from collections import deque
 from typing import Final
 
 _PIECE_BYTES: Final = 64 * 1024
@@ -12,7 +11,8 @@ class Outbox:
     __slots__ = ("_parts", "size")
 
     def __init__(self) -> None:
-        self._parts: deque[bytes | memoryview] = deque()
+        # A list, though its head is taken out: seldom more than one is, and every connection has one of these.
+        self._parts: list[bytes | memoryview] = []
         self.size = 0
 
     @property
@@ -31,11 +31,13 @@ class Outbox:
             whole = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
             self.clear()
             return whole
-        piece = self._parts.popleft()
+        piece = self._parts[0]
         if len(piece) > _PIECE_BYTES:
             rest = memoryview(piece)
-            self._parts.appendleft(rest[_PIECE_BYTES:])
+            self._parts[0] = rest[_PIECE_BYTES:]
             piece = rest[:_PIECE_BYTES]
+        else:
+            del self._parts[0]
         self.size -= len(piece)
         return piece
 
