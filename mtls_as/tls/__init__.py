@@ -12,7 +12,7 @@ from mtls_as.tls.process import settle_memory
 from mtls_as.tls.server import PrepareCredentials, serve_listeners
 from mtls_as.tls.serving import serve
 from mtls_as.tls.systemd import inherited_sockets, notify
-from mtls_as.tls.workers import run_workers, shutdown_on_signals
+from mtls_as.tls.workers import holding_signals, run_workers, shutdown_on_signals, take_signals
 
 __all__ = [
     "Limits",
@@ -24,6 +24,7 @@ __all__ = [
     "Timeouts",
     "bind_listeners",
     "format_address",
+    "holding_signals",
     "inherited_sockets",
     "notify",
     "run_workers",
@@ -31,4 +32,5 @@ __all__ = [
     "serve_listeners",
     "settle_memory",
     "shutdown_on_signals",
+    "take_signals",
 ]

@@ -28,6 +28,9 @@ _LAST_DELAY: Final = 30.0
 _STABLE_SECONDS: Final = 30.0
 _GRACE_SECONDS: Final = 30.0
 
+_held: list[int] = []
+"""Signals that nobody has taken yet: they are the process's, and so is this."""
+
 
 def run_workers(count: int, sockets: Sequence[socket.socket], worker: Worker, *, grace: float = _GRACE_SECONDS) -> None:
     """Run `worker` on the sockets in so many processes until they have ended. A single one runs in this process.
@@ -43,6 +46,31 @@ def run_workers(count: int, sockets: Sequence[socket.socket], worker: Worker, *,
         worker(list(sockets))
     else:
         _Supervisor(count=count, sockets=list(sockets), worker=worker, grace=grace).run()
+
+
+@contextmanager
+def holding_signals() -> Iterator[None]:
+    """Keep SIGTERM, SIGINT and SIGHUP, which would end the process, for whoever calls `take_signals`.
+
+    `run_workers` does for several workers; a single one has to. Use it in the main thread.
+    """
+    before = {number: signal.signal(number, _hold) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        _held.clear()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _hold(number: int, _frame: FrameType | None) -> None:
+    _held.append(number)
+
+
+def take_signals() -> None:
+    """Receive the signals that were kept. Their handlers must stand."""
+    while _held:
+        os.kill(os.getpid(), _held.pop(0))
 
 
 def shutdown_on_signals() -> asyncio.Event:
@@ -156,6 +184,7 @@ def _signals_as_bytes() -> Iterator[socket.socket]:
     writing.settimeout(0)
     before = {number: signal.signal(number, _note) for number in _SIGNALS}
     wakeup = signal.set_wakeup_fd(writing.fileno())
+    take_signals()
     try:
         yield reading
     finally:

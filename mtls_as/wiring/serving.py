@@ -21,11 +21,13 @@ from mtls_as.tls import (
     Listener,
     PrepareCredentials,
     bind_listeners,
+    holding_signals,
     inherited_sockets,
     notify,
     run_workers,
     serve_listeners,
     settle_memory,
+    take_signals,
 )
 from mtls_as.wiring.file_watch import read_settings
 from mtls_as.wiring.fixed_keys import fixed_keys, refuse_changes
@@ -67,16 +69,17 @@ def serve(path: Path) -> None:
     settings = load_settings(path)
     _check_event_output(settings)
     inherited = inherited_sockets()
-    sockets = bind_listeners(asyncio.run(check(settings)), inherited=inherited)
+    listeners = asyncio.run(check(settings))
     has_metrics = settings.listeners.admin_bind is not None
     has_fellows = settings.server.workers > 1
     with (
         shared_by_workers() if has_metrics and has_fellows else contextlib.nullcontext(),
         reload_folder() if has_fellows else contextlib.nullcontext() as meeting_place,
+        holding_signals(),  # one that comes once clients can connect is for the server that begins
     ):
         run_workers(
             settings.server.workers,
-            sockets,
+            bind_listeners(listeners, inherited=inherited),
             partial(_work, path, fixed_keys(settings), settings.events, meeting_place),
             grace=settings.timeouts.drain + settings.timeouts.shutdown + _END_SECONDS,
         )
@@ -101,6 +104,7 @@ async def _serve_node(
     loop.add_signal_handler(signal.SIGHUP, hangup.set)
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signal_number, shutdown.set)
+    take_signals()
     settings, looked = read_settings(path)
     refuse_changes(settings, fixed)
     async with open_node(settings, emit=log) as node:

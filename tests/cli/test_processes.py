@@ -1,5 +1,6 @@
 """The commands against a server in a process of its own: a token is fetched, verified, and refused."""
 
+import contextlib
 import json
 import signal
 import socket
@@ -170,6 +171,18 @@ def test_a_signal_ends_the_server_with_status_0(workplace: Workplace, number: si
         assert server.end(number) == 0, server.errors
     with pytest.raises(OSError, match="refused"), socket.create_connection(("127.0.0.1", workplace.port)):
         pass
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_signals_of_the_first_moment_wait_for_the_server(workplace: Workplace, workers: int) -> None:
+    """As soon as its address is bound: SIGHUP does not end it, and SIGTERM ends it well."""
+    workplace.edit("workers = 1", f"workers = {workers}")
+    with running("serve", cwd=workplace.folder) as server:
+        while server.child.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", workplace.port)):
+                break
+        server.child.send_signal(signal.SIGHUP)
+        assert server.end(signal.SIGTERM) == 0, server.errors
 
 
 def test_the_log_has_one_line_for_each_token_request(workplace: Workplace) -> None:
