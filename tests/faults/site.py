@@ -43,7 +43,8 @@ class Site:
             folder, storage_url=storage_url, storage_options=storage_options, drain=drain, admin=True, lifetime=3_600
         )
         self.deployment.client("batch", token_endpoint_auth_method="private_key_jwt", jwks=self.batch.jwks)
-        self.deployment.sections.append("[registration]\n")
+        # Whoever shows again and again that what was used is refused would be told to wait.
+        self.deployment.sections.append("[registration]\n[limits]\nfailure_rate = 0\n")
         self.deployment.write()
         self.initial_access_token = asyncio.run(self._fill())
 

@@ -22,8 +22,6 @@ pytestmark = pytest.mark.slow
 DISK_BYTES = 3 * 2**20
 SERVER_DISK_BYTES = 144 * 2**20
 BACK_SECONDS = 60.0
-UNLIMITED = {"[registration]\n": "[registration]\n[limits]\nfailure_rate = 0\n"}
-"""For whoever shows that many assertions which were used are refused again."""
 
 
 @pytest.fixture
@@ -105,7 +103,7 @@ async def test_a_full_disk_of_a_database_server_loses_nothing(
     server = server_on_small_disk
     with server.database() as url:
         site = await asyncio.to_thread(lambda: Site(tmp_path, storage_url=url))
-        place, ledger = site.node(0, **UNLIMITED), Ledger()
+        place, ledger = site.node(0), Ledger()
         with place.running(zygote):
             async with Users(site, place.url, ledger) as users:
                 for _ in range(2):
