@@ -196,7 +196,7 @@ def _line(before: bytes) -> int:
 
 def _build(document: Document, path: Path) -> Settings:
     folder = path.parent
-    tls, timeouts = document.tls, document.timeouts
+    tls = document.tls
     return Settings(
         path=path,
         folder=folder,
@@ -225,13 +225,7 @@ def _build(document: Document, path: Path) -> Settings:
         connections=connection_limits(document.limits),
         admin_connections=document.limits.admin_connections,
         trusts_forwarded_for=document.limits.trust_forwarded_for,
-        timeouts=Timeouts(
-            handshake=timeouts.handshake,
-            request_head=timeouts.request_head,
-            idle=timeouts.idle,
-            shutdown=timeouts.shutdown,
-            drain=timeouts.drain,
-        ),
+        timeouts=Timeouts(**msgspec.structs.asdict(document.timeouts)),
     )
 
 

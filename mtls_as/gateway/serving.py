@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import signal
-import sys
 import time
 from collections.abc import Coroutine
 from functools import partial
@@ -20,7 +19,7 @@ from mtls_as.gateway.guards import Guards, make_guards
 from mtls_as.gateway.settings import GatewaySettings, load_gateway_settings
 from mtls_as.observability.diagnostics import log_diagnostics
 from mtls_as.observability.event_log import EventLog
-from mtls_as.observability.event_outputs import FileOutput, Output, StreamOutput
+from mtls_as.observability.event_outputs import open_output
 from mtls_as.tls import (
     Listener,
     PrepareCredentials,
@@ -28,12 +27,14 @@ from mtls_as.tls import (
     TLSConfigurationError,
     bind_listeners,
     format_address,
+    holding_signals,
     inherited_sockets,
     notify,
     run_workers,
     serve_listeners,
     settle_memory,
     shutdown_on_signals,
+    take_signals,
 )
 from mtls_as.verifier import ResourceGuard, VerificationUnavailable
 
@@ -63,10 +64,11 @@ def serve(path: Path) -> None:
     """
     settings = check(path)
     _check_event_output(settings)
-    sockets = bind_listeners([_listener(settings, None)], inherited=inherited_sockets())
-    timeouts = settings.timeouts
+    inherited, timeouts = inherited_sockets(), settings.timeouts
     grace = timeouts.drain + timeouts.shutdown + _END_SECONDS
-    run_workers(settings.workers, sockets, partial(_work, settings.path, settings.events), grace=grace)
+    with holding_signals():  # one that comes once the proxy can connect is for the gateway that begins
+        sockets = bind_listeners([_listener(settings, None)], inherited=inherited)
+        run_workers(settings.workers, sockets, partial(_work, settings.path, settings.events), grace=grace)
 
 
 def _listener(settings: GatewaySettings, app: CurrentGateway | None) -> Listener:
@@ -92,15 +94,9 @@ def _credentials(settings: GatewaySettings) -> ServerCredentials | None:
     return ServerCredentials.load(settings.certificate, settings.private_key)
 
 
-def _event_output(settings: EventsSettings) -> Output:
-    if settings.file is None:
-        return StreamOutput(sys.stdout.buffer)
-    return FileOutput(settings.file, max_bytes=settings.max_bytes, keep=settings.keep)
-
-
 def _check_event_output(settings: GatewaySettings) -> None:
     try:
-        _event_output(settings.events).close()
+        open_output(settings.events.file, max_bytes=settings.events.max_bytes, keep=settings.events.keep).close()
     except OSError as error:
         problem = Problem("events.file", f"{settings.events.file} cannot be written: {error.strerror}")
         raise ConfigurationError.of(settings.path, [problem]) from None
@@ -109,7 +105,7 @@ def _check_event_output(settings: GatewaySettings) -> None:
 def _work(path: Path, events: EventsSettings, sockets: list[socket]) -> None:
     log_diagnostics(events.diagnostics)
     logging.getLogger(ResourceGuard.__module__).setLevel(logging.ERROR)  # each refusal is an event already
-    log = EventLog(_event_output(events), clock=time.time)
+    log = EventLog(open_output(events.file, max_bytes=events.max_bytes, keep=events.keep), clock=time.time)
     with log.writing():
         asyncio.run(_Process(path, log).serve(sockets))
 
@@ -128,8 +124,9 @@ class _Process:
 
     async def serve(self, sockets: list[socket]) -> None:
         """Serve until a signal ends it."""
-        hangup = asyncio.Event()
+        hangup, shutdown = asyncio.Event(), shutdown_on_signals()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hangup.set)
+        take_signals()
         address = format_address(sockets[0])
         self._run(self._prepare())
         self._run(self._follow(hangup))
@@ -139,7 +136,7 @@ class _Process:
                 sockets,
                 _credentials(self._settings),
                 timeouts=self._settings.timeouts,
-                shutdown=shutdown_on_signals(),
+                shutdown=shutdown,
                 hand_over=self._take_over,
                 started=partial(self._started, address),
                 stopping=self._stopping,

@@ -152,7 +152,7 @@ def _proxy_table(document: GatewayDocument) -> ProxyListenerTable:
 
 def _build(document: GatewayDocument, path: Path) -> GatewaySettings:
     folder = path.parent
-    table, tls, timeouts = _proxy_table(document), document.tls, document.timeouts
+    table, tls = _proxy_table(document), document.tls
     return GatewaySettings(
         path=path,
         folder=folder,
@@ -176,12 +176,6 @@ def _build(document: GatewayDocument, path: Path) -> GatewaySettings:
             for route in document.routes
         ),
         workers=document.server.workers,
-        timeouts=Timeouts(
-            handshake=timeouts.handshake,
-            request_head=timeouts.request_head,
-            idle=timeouts.idle,
-            shutdown=timeouts.shutdown,
-            drain=timeouts.drain,
-        ),
+        timeouts=Timeouts(**msgspec.structs.asdict(document.timeouts)),
         events=events_settings(document.events, folder),
     )

@@ -5,6 +5,7 @@ import fcntl
 import os
 import select
 import stat
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -118,6 +119,11 @@ def _atomic_bytes(stream: BinaryIO) -> int | None:
     except (OSError, ValueError):  # a stream in memory has no descriptor
         return None
     return select.PIPE_BUF if is_pipe else None
+
+
+def open_output(file: Path | None, *, max_bytes: int, keep: int) -> Output:
+    """Standard output, or a file that is rotated beyond `max_bytes`. Raises `OSError` if it cannot be written."""
+    return StreamOutput(sys.stdout.buffer) if file is None else FileOutput(file, max_bytes=max_bytes, keep=keep)
 
 
 def _chunks(lines: Sequence[bytes], limit: int | None) -> Iterator[bytes]:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import signal
-import sys
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -14,7 +13,7 @@ from typing import Final
 from mtls_as.config import ConfigurationError, EventsSettings, Problem, Settings, load_settings
 from mtls_as.observability.diagnostics import log_diagnostics
 from mtls_as.observability.event_log import EventLog
-from mtls_as.observability.event_outputs import FileOutput, Output, StreamOutput
+from mtls_as.observability.event_outputs import open_output
 from mtls_as.observability.metrics import shared_by_workers
 from mtls_as.server.events import RequestEvent
 from mtls_as.tls import (
@@ -45,16 +44,10 @@ async def check(settings: Settings) -> list[Listener]:
         return node.listeners()
 
 
-def _event_output(settings: EventsSettings) -> Output:
-    if settings.file is None:
-        return StreamOutput(sys.stdout.buffer)
-    return FileOutput(settings.file, max_bytes=settings.max_bytes, keep=settings.keep)
-
-
 def _check_event_output(settings: Settings) -> None:
     """Raise `ConfigurationError` if events could not be written, before anything else begins."""
     try:
-        _event_output(settings.events).close()
+        open_output(settings.events.file, max_bytes=settings.events.max_bytes, keep=settings.events.keep).close()
     except OSError as error:
         problem = Problem("events.file", f"{settings.events.file} cannot be written: {error.strerror}")
         raise ConfigurationError.of(settings.path, [problem]) from None
@@ -89,7 +82,7 @@ def _work(
     path: Path, fixed: Mapping[str, str], events: EventsSettings, meeting_place: Path | None, sockets: list[socket]
 ) -> None:
     log_diagnostics(events.diagnostics)
-    log = EventLog(_event_output(events), clock=time.time)
+    log = EventLog(open_output(events.file, max_bytes=events.max_bytes, keep=events.keep), clock=time.time)
     with log.writing():
         # Its place is taken before the files are read: who asks for a reload from now on waits for it.
         board = None if meeting_place is None else ReloadBoard(meeting_place)

@@ -1,5 +1,6 @@
 """`mtls-as gateway` as a process: its three hops, its health, its reload and its end; no proxy but the test itself."""
 
+import contextlib
 import signal
 import socket
 import ssl
@@ -20,6 +21,7 @@ from tests.gateway.running import (
     AUDIENCE,
     MINE,
     SERVER_CA,
+    START_SECONDS,
     THIEF,
     RunningGateway,
     configuration,
@@ -157,6 +159,20 @@ def test_tokens_bound_to_dpop_keys(issuer: HTTPSServer, tmp_path: Path) -> None:
         running.process.send_signal(signal.SIGHUP)
         assert running.wait_for_event("reload")["outcome"] == "succeeded"
         assert client.get("/check", headers=good).status_code == 401, "a reload makes no proof good again"
+
+
+def test_signals_of_the_first_moment_wait_for_the_gateway(issuer: HTTPSServer, tmp_path: Path) -> None:
+    """As soon as its socket takes connections: SIGHUP does not end it, and SIGTERM ends it well."""
+    config = configuration("nginx", issuer, tmp_path)
+    command = [sys.executable, "-m", "mtls_as.cli", "gateway", "--config", str(config)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as proxy:
+                proxy.connect(str(tmp_path / "g.sock"))
+                break
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(START_SECONDS) == 0
 
 
 def test_a_pinned_proxy(issuer: HTTPSServer, tmp_path: Path) -> None:
