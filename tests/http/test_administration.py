@@ -1,5 +1,6 @@
 """The administration: who gets in, revocations, and reload, over real TLS."""
 
+import asyncio
 import base64
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from tests.dpop import DPoPKey
 from tests.http.administering import ADMINISTRATION, OTHER, World, administered, administering
 from tests.revocation_lists import issue_crl
 from tests.running import RESOURCE, Deployment, running
+from tests.tls.peers import Client, HTTP2Client
 
 CLIENTS, READ_CLIENTS = AdminScope.CLIENTS, AdminScope.READ_CLIENTS
 NEEDS: dict[str, set[AdminScope]] = {
@@ -322,6 +324,24 @@ def test_over_http_2_it_is_the_same(shared: World) -> None:
         assert send("GET", "/keys", token=shared.token("c1", resource=RESOURCE)).status_code == 401
     with httpx.Client(verify=shared.server.ssl_context(), http2=True, trust_env=False) as client:
         assert send("GET", "/keys").status_code == 401
+
+
+def test_over_http_2_a_body_that_is_too_long_is_refused(shared: World) -> None:
+    """By a client that reads while it sends, as RFC 9113 §8.1 wants it: others may wait for credit that never comes."""
+
+    async def status() -> int:
+        context = shared.server.ssl_context(shared.operator)
+        context.set_alpn_protocols(["h2"])
+        port = int(shared.server.admin_url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("localhost", port, ssl=context)
+        async with HTTP2Client(Client(reader, writer)) as client:
+            client.connection.initiate_connection()
+            headers = {"authorization": f"Bearer {shared.token()}", "content-type": "application/json"}
+            stream = await client.start("/clients", method="POST", end=False, **headers)
+            await client.send_body(stream, b'{"client_name": "' + b"x" * 100_000 + b'"}')
+            return (await client.answer(stream)).status
+
+    assert asyncio.run(status()) == 413
 
 
 def test_what_is_no_path_of_it_is_not_found(shared: World) -> None:
