@@ -1,4 +1,4 @@
-# Sourced by ./scripts/run and ./scripts/test, which set $root to the project's folder.
+# Sourced by ./scripts/run, ./scripts/test and ./scripts/bench, which set $root to the project's folder.
 #
 #   prepare_environment server    the project with its server
 #   prepare_environment dev       and the tools that the tests need
@@ -6,8 +6,12 @@
 # makes the virtual environment $MTLS_AS_VENV (default: .venv) if there is none, installs the project into it unless
 # that has been done since pyproject.toml changed, and sets $python to its interpreter.
 
-venv=${MTLS_AS_VENV:-$root/.venv}
-python=$venv/bin/python
+use_venv() {
+    venv=$1
+    python=$venv/bin/python
+}
+
+use_venv "${MTLS_AS_VENV:-$root/.venv}"
 npm_packages=$root/tests/interop/node
 
 fail() {

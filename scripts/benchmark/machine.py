@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from benchmark import interpreter
 from benchmark.failures import BenchmarkError
 
 CONTENDER_CORE: Final = 0
@@ -48,7 +49,7 @@ def describe() -> dict[str, str | int]:
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
         "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
+        "python": interpreter.describe(),
     }
 
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +18,8 @@ from tests.cli.workplace import ROOT
 from tests.programs import require_program
 
 THUMBPRINT = "t" * 43
+OPTIMIZED = "configured with --enable-optimizations --with-lto"
+NEW_ENOUGH = "import sys; sys.exit(sys.version_info < (3, 11))"
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -134,3 +138,52 @@ def test_a_token_of_another_key_ends_the_benchmark(tmp_path: Path, key: ec.Ellip
 
     with pytest.raises(BenchmarkError):
         judge(tmp_path / "answers", key, answer(ec.generate_private_key(ec.SECP256R1())))
+
+
+@pytest.mark.parametrize(
+    ("configured", "told"),
+    [
+        pytest.param("'--enable-optimizations' '--with-lto' '--prefix=/usr/local'", OPTIMIZED, id="official image"),
+        pytest.param("'--enable-shared' 'LDFLAGS=-L/lib'", "configured without --enable-optimizations", id="plain"),
+        pytest.param("'--prefix=/opt/--with-lto'", "configured without --enable-optimizations", id="in a path"),
+        pytest.param(None, None, id="not kept"),
+    ],
+)
+def test_of_an_interpreter_is_told_what_it_tells_of_its_build(configured: str | None, told: str | None) -> None:
+    """No more than that: where no arguments were kept, nothing is said of optimizations."""
+    from benchmark.interpreter import build
+
+    assert build(configured) == told
+
+
+def test_an_interpreter_of_a_package_is_named_by_it() -> None:
+    """Debian's keeps the arguments of another build, so that the package is what can be said."""
+    system = Path("/usr/bin/python3")
+    owner = ["/usr/bin/env", "dpkg-query", "--search", system.resolve()]
+    if subprocess.run(owner, check=False, capture_output=True).returncode:
+        pytest.skip("needs a Python of Debian or Ubuntu")
+    command = [system, "-c", "from benchmark.interpreter import describe; print(describe())"]
+    environment = {"PYTHONPATH": str(ROOT / "scripts"), "PATH": os.environ["PATH"]}
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert re.fullmatch(r"3\.\d+\.\d+\S* \(CPython, package python3\.\d+\S* \S+\)\n", told)
+
+
+def chosen(folder: Path, *options: str, **variables: str) -> str:
+    """For whom, in which environment and of which Python the script would install the project in that folder."""
+    scripts = folder / "scripts"
+    shutil.copytree(ROOT / "scripts", scripts, ignore=lambda _, names: set(names) - {"bench", "environment.sh"})
+    with (scripts / "environment.sh").open("a") as file:
+        file.write('prepare_environment() { echo "$1 $venv ${PYTHON:-}"; exit; }\n')
+    variables = {"PATH": os.environ["PATH"]} | variables
+    result = subprocess.run([scripts / "bench", *options], env=variables, capture_output=True, text=True, check=True)
+    return result.stdout.replace(str(folder), "").strip()
+
+
+def test_it_runs_on_the_python_of_the_system_unless_told_otherwise(tmp_path: Path) -> None:
+    """In an environment of its own, with what the tests need where a row is measured by them."""
+    if subprocess.run(["/usr/bin/env", "/usr/bin/python3", "-c", NEW_ENOUGH], check=False).returncode:
+        pytest.skip("needs a Python of the system that is new enough")
+    assert chosen(tmp_path / "a") == "server /.venv-bench /usr/bin/python3"
+    assert chosen(tmp_path / "b", "--scale") == "dev /.venv-bench /usr/bin/python3"
+    assert chosen(tmp_path / "c", MTLS_AS_VENV="/other") == "server /other"
+    assert chosen(tmp_path / "d", PYTHON="python3.13") == "server /.venv python3.13"
