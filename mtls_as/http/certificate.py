@@ -77,8 +77,9 @@ def hop_refusal(error: HopError) -> OAuthError:
 
 def note_ignored_headers(scope: Scope, headers: frozenset[bytes], event: RequestEvent) -> None:
     """Note in the event that a request has one of these headers, and that nobody reads it."""
-    if any(name in headers for name, _ in scope["headers"]):
-        event.note = HEADER_IGNORED
+    for name, _ in scope["headers"]:
+        if name in headers:
+            event.note = HEADER_IGNORED
 
 
 def peer_address(scope: Scope) -> str | None:

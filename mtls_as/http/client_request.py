@@ -56,7 +56,11 @@ async def answer_client_request(
 
 def header_values(scope: Mapping[str, Any], name: bytes) -> tuple[str, ...]:
     """The values of every header of this name, as they are; `name` is in lower case."""
-    return tuple(value.decode("latin-1") for header, value in scope["headers"] if header == name)
+    values: tuple[str, ...] = ()
+    for header, value in scope["headers"]:  # several times for each request, which has few headers: no generator
+        if header == name:
+            values = (*values, value.decode("latin-1"))
+    return values
 
 
 async def _read_form(scope: Mapping[str, Any], read_body: Callable[[], Awaitable[bytes]]) -> bytes:
@@ -70,6 +74,8 @@ async def _read_form(scope: Mapping[str, Any], read_body: Callable[[], Awaitable
 
 
 def _is_form(content_type: bytes) -> bool:
+    if content_type == _FORM:
+        return True
     media_type, _, parameters = content_type.partition(b";")
     charset = parameters.strip().lower().replace(b'"', b"")
     return media_type.strip().lower() == _FORM and charset in {b"", b"charset=utf-8"}

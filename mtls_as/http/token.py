@@ -1,8 +1,9 @@
 """`POST /token`: hands a client's request to the endpoint, and renders its answer."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from mtls_as.http.answers import Answer, json_answer
 from mtls_as.http.certificate import CertificateSource

@@ -155,6 +155,8 @@ def _pairs(body: bytes) -> list[tuple[str, str, str]]:
 
 
 def _decode_apart(pair: bytes) -> tuple[str, str, str]:
+    if b"%" not in pair and b"+" not in pair:
+        return _decode(pair).partition("=")
     name, equals, value = pair.replace(b"+", b" ").partition(b"=")
     return _decode(unquote_to_bytes(name)), equals.decode("ascii"), _decode(unquote_to_bytes(value))
 

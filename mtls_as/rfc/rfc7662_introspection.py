@@ -54,4 +54,4 @@ def token_type(claims: Mapping[str, object]) -> str:
     A token that is bound to a certificate is a bearer token too, by name (RFC 8705 §3).
     """
     confirmation = claims.get("cnf")
-    return "DPoP" if isinstance(confirmation, Mapping) and "jkt" in confirmation else "Bearer"
+    return "DPoP" if isinstance(confirmation, (dict, Mapping)) and "jkt" in confirmation else "Bearer"

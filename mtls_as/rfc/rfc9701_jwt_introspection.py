@@ -20,7 +20,9 @@ def wants_signed_answer(accept: str | None) -> bool:
 
     Plain JSON is the answer to every range with a star in it, and to what cannot be read (RFC 9110 §12.5.1).
     """
-    weights = dict(_weighed(media_range) for media_range in (accept or "").split(","))
+    if accept is None or TOKEN_INTROSPECTION_TYPE not in accept.lower():
+        return False
+    weights = dict(_weighed(media_range) for media_range in accept.split(","))
     weight = weights.get(MEDIA_TYPE, 0.0)
     return weight > 0 and weight >= weights.get("application/json", 0.0)
 

@@ -65,14 +65,15 @@ class Revocation:
         return cls(kind=kind, value=value, issued_before=before, ends_at=before + LONGEST_LIFE)
 
 
-def revocable_names(claims: Mapping[str, object]) -> tuple[tuple[RevocationKind, str], ...]:
+def revocable_names(claims: Mapping[str, object]) -> list[tuple[RevocationKind, str]]:
     """By what a token with these claims can be revoked, in the order of `RevocationKind`."""
     confirmation = claims.get("cnf")
-    thumbprint = confirmation.get("x5t#S256") if isinstance(confirmation, Mapping) else None
+    # A dict first: an abstract class takes long to say so.
+    thumbprint = confirmation.get("x5t#S256") if isinstance(confirmation, (dict, Mapping)) else None
     names = (
         (RevocationKind.TOKEN, claims.get("jti")),
         (RevocationKind.CLIENT, claims.get("client_id")),
         (RevocationKind.CERTIFICATE, thumbprint),
         (RevocationKind.EVERYTHING, ""),
     )
-    return tuple((kind, name) for kind, name in names if isinstance(name, str))
+    return [(kind, name) for kind, name in names if isinstance(name, str)]
