@@ -64,7 +64,7 @@ class DomainRevocation:
 
         A revoked certificate is refused whatever the policy says; one of which nothing is known, where it is `closed`.
         """
-        checks = tuple(self._check(issued, at=at) for issued in path)
+        checks = tuple([self._check(issued, at=at) for issued in path])
         for check in checks:
             if check.status is RevocationStatus.REVOKED:
                 if self.paths is not None:

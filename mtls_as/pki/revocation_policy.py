@@ -7,6 +7,8 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Literal
 
+from msgspec import Struct
+
 from mtls_as.pki.authorities import AuthorityId, authority_id
 from mtls_as.rfc.rfc5280_certificate import Certificate
 
@@ -39,8 +41,7 @@ class RevocationStatus(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RevocationCheck:
+class RevocationCheck(Struct, frozen=True, kw_only=True):  # some for each request, in a tenth of a dataclass's time
     """What was found out about one certificate of a path, and from what."""
 
     certificate: Certificate

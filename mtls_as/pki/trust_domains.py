@@ -10,6 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Self
 
+from msgspec import Struct
+
 from mtls_as.pki.anchors import TrustConfigurationError, load_anchors
 from mtls_as.pki.path import Anchors, CertificateRefused, verify_path
 from mtls_as.pki.policy import ExtendedKeyUsage, PathPolicy
@@ -44,13 +46,12 @@ class TrustDomainSettings:
     """By default nothing is checked."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrustedCertificate:
+class TrustedCertificate(Struct, frozen=True, kw_only=True):  # one for each request, in a tenth of a dataclass's time
     """A certificate whose path was verified in a trust domain; made by `TrustDomains.verify` alone."""
 
     presented: PresentedCertificate
     domain: str
-    path: tuple[bytes, ...] = field(repr=False)
+    path: tuple[bytes, ...]
     """DER, leaf first, anchor last."""
     valid_until: datetime
     """The earliest notAfter of the path."""

@@ -3,12 +3,15 @@
 That is a JWT signed with the active key, or an opaque token whose claims the server tells by introspection.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import KW_ONLY, dataclass, field
-from functools import partial
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
 
 from mtls_as.pki.presented import PresentedCertificate
 from mtls_as.rfc.refusal import Refusal
+from mtls_as.rfc.rfc4648_base64url import encode_base64url
 from mtls_as.rfc.rfc6749_framework import ErrorCode, OAuthError
 from mtls_as.rfc.rfc7800_confirmation import CertificateBinding, Confirmation, DPoPBinding
 from mtls_as.rfc.rfc8705_mtls import certificate_thumbprint
@@ -20,6 +23,8 @@ from mtls_as.server.resources import TokenFormat
 from mtls_as.server.signing_keys import SigningKey
 from mtls_as.server.status_indices import StatusPlaces
 from mtls_as.server.token_signing import TokenSigner
+
+_NO_STATUS: Final[Mapping[str, object]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +77,7 @@ class AccessTokenIssuer:
         binding; `temporarily_unavailable` where nothing can sign.
         """
         client = authenticated.client
-        writer = self._writer(authorization.resource, at)
+        key = self._key(authorization.resource, at)
         certificate = self._bound_certificate(authenticated)
         confirmation = _confirmation(authenticated, certificate, dpop_key)
         issued_at = int(at)
@@ -82,11 +87,12 @@ class AccessTokenIssuer:
         if expires_at <= issued_at:
             detail = "nothing is left of the certificate's life"
             raise OAuthError(ErrorCode.INVALID_CLIENT, Refusal.CERTIFICATE_EXPIRED, detail)
-        expires_at = min(expires_at, writer.ends_by or expires_at)
+        if key is not None:
+            expires_at = min(expires_at, _last_second(key, issued_at=issued_at) or expires_at)
         if authorization.ends_by is not None:
             expires_at = min(expires_at, int(authorization.ends_by))
-        token_id, status = self.new_token_id(), dict[str, object]()
-        if self.status is not None and writer.is_signed:
+        token_id, status = self.new_token_id(), _NO_STATUS
+        if self.status is not None and key is not None:
             token_id, status = await self.status.take(
                 token_id, client.client_id, confirmation, issued_at=issued_at, expires_at=expires_at
             )
@@ -101,8 +107,9 @@ class AccessTokenIssuer:
             jwt_id=token_id,
             confirmation=confirmation,
         )
+        claims = {**authorization.further_claims(self.issuer), **claims, **status}
         return IssuedToken(
-            access_token=await writer.write({**authorization.further_claims(self.issuer), **claims, **status}),
+            access_token=await self._write(claims, key),
             token_id=token_id,
             expires_in=expires_at - issued_at,
             scope=authorization.scope,
@@ -124,13 +131,22 @@ class AccessTokenIssuer:
             raise OAuthError(ErrorCode.INVALID_CLIENT, Refusal.NO_CERTIFICATE, detail)
         return authenticated.certificate
 
-    def _writer(self, resource: str, at: float) -> "_Writer":
-        """What makes a token for a resource of its claims. Raises `OAuthError` `temporarily_unavailable`."""
+    def _key(self, resource: str, at: float) -> SigningKey | None:
+        """What signs a token for a resource; None for an opaque one. Raises `OAuthError` `temporarily_unavailable`."""
         if self.resource_formats.get(resource, self.format) is TokenFormat.OPAQUE:
-            return _Writer(self.opaque_tokens.write, is_signed=False, ends_by=None)
-        key = self.signer.key(self.resource_algorithms.get(resource, self.algorithm), at)
-        write = partial(self.signer.sign, type=ACCESS_TOKEN_TYPE, key=key)
-        return _Writer(write, is_signed=True, ends_by=_last_second(key, issued_at=int(at)))
+            return None
+        return self.signer.key(self.resource_algorithms.get(resource, self.algorithm), at)
+
+    async def _write(self, claims: Mapping[str, object], key: SigningKey | None) -> str:
+        """The token with these claims, signed with the key, or else opaque. Raises `OAuthError`."""
+        if key is None:
+            return await self.opaque_tokens.write(claims)
+        return await self.signer.sign(claims, type=ACCESS_TOKEN_TYPE, key=key)
+
+
+def new_token_id() -> str:
+    """An unguessable `jti`: 128 bits of what `secrets` is made of, in base64url."""
+    return encode_base64url(os.urandom(16))
 
 
 def _confirmation(
@@ -146,16 +162,6 @@ def _confirmation(
         detail = "the certificate binds the client's tokens, and there is a DPoP proof too"
         raise OAuthError(ErrorCode.INVALID_REQUEST, Refusal.DPOP_NOT_REGISTERED, detail)
     return DPoPBinding(dpop_key)
-
-
-@dataclass(frozen=True, slots=True)
-class _Writer:
-    """Makes a token of claims; `ends_by` (epoch seconds) is the latest end that it can have."""
-
-    write: Callable[[Mapping[str, object]], Awaitable[str]]
-    _: KW_ONLY
-    is_signed: bool
-    ends_by: int | None
 
 
 def _last_second(key: SigningKey, *, issued_at: int) -> int | None:

@@ -1,5 +1,6 @@
 """The server's own access tokens as it reads them again: whose a token is, and whether it is still active."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -50,8 +51,10 @@ class TokenReader:
     issuer: str
     signing_keys: SigningKeySource
     opaque_tokens: OpaqueTokenStore
-    _known: dict[str, tuple[JWKSet, GenuineToken]] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """By the hash of a JWT: the keys among which its own was found, and what it says."""
+    _known: dict[bytes, tuple[JWKSet, GenuineToken]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """By the SHA-256 of a JWT: the keys among which its own was found, and what it says."""
 
     async def read(self, token: str, *, at: float) -> GenuineToken:
         """The token, if this server issued it, with a key that has not been withdrawn at this time (epoch seconds).
@@ -73,7 +76,8 @@ class TokenReader:
         """Resource servers ask again and again about a token whose signature stays what it is, as do its keys."""
         if not token.isascii():
             raise TokenNotActive(Refusal.TOKEN_UNKNOWN, "it is not ASCII")
-        keys, name = self.signing_keys.current().verifying(at), token_hash(token)
+        keys = self.signing_keys.current().verifying(at)
+        name = hashlib.sha256(token.encode("ascii")).digest()
         known = self._known.get(name)
         if known is not None and known[0] is keys:
             return known[1]

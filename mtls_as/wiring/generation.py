@@ -14,7 +14,7 @@ from mtls_as.observability.expiries import Expiries
 from mtls_as.observability.state_metrics import MAX_BUDGETS, ListEnd, ServerState
 from mtls_as.pki.trust_domains import TrustDomains
 from mtls_as.rfc.rfc7591_client_metadata import GENERAL_METHODS, SPIFFE_METHODS
-from mtls_as.server.access_tokens import AccessTokenIssuer
+from mtls_as.server.access_tokens import AccessTokenIssuer, new_token_id
 from mtls_as.server.authorization_details import AuthorizationDetailsTypes, SchemaUnusable, read_schema
 from mtls_as.server.claims import ClaimsHooks
 from mtls_as.server.client_authentication.authenticator import ClientAuthenticator
@@ -195,7 +195,7 @@ def _endpoints(
             algorithm=settings.tokens.algorithm,
             signer=foundation.token_signer,
             opaque_tokens=foundation.opaque_tokens,
-            new_token_id=partial(secrets.token_urlsafe, 16),
+            new_token_id=new_token_id,
             status=None if lists is None else StatusPlaces(indices=foundation.status_indices, url=lists.url),
             format=settings.tokens.format,
             resource_algorithms={r.identifier: r.algorithm for r in settings.resources if r.algorithm is not None},

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from mtls_as.pki.presented import PresentedCertificate
 from mtls_as.rfc.rfc6749_framework import Form
 from mtls_as.rfc.rfc7591_client_metadata import CERTIFICATE_PROOFS
@@ -23,8 +25,7 @@ class AuthenticationRequest:
     """The values of its Authorization headers, as they are."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuthenticatedClient:
+class AuthenticatedClient(Struct, frozen=True, kw_only=True):  # one for each request, in a tenth of a dataclass's time
     """A registered, enabled client that proved who it is; made by `ClientAuthenticator` alone."""
 
     client: Client

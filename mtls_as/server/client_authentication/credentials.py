@@ -38,6 +38,8 @@ def presented_credential(request: AuthenticationRequest) -> Credential | None:
     `invalid_request` for several credentials, `invalid_client` for one that no client here can have.
     """
     given = _given(request)
+    if not given:
+        return None
     if len(given) > 1:
         detail = f"several credentials in one request: {', '.join(given)}"
         raise OAuthError(ErrorCode.INVALID_REQUEST, Refusal.SEVERAL_AUTHENTICATION_METHODS, detail)
@@ -46,9 +48,7 @@ def presented_credential(request: AuthenticationRequest) -> Credential | None:
         return _secret_of_header(request.authorization[0])
     if (secret := form.get("client_secret")) is not None:
         return PresentedSecret(method=CLIENT_SECRET_POST, client_id=None, text=secret)
-    if given:
-        return ClientAssertion(type=form.get("client_assertion_type"), text=form.get("client_assertion"))
-    return None
+    return ClientAssertion(type=form.get("client_assertion_type"), text=form.get("client_assertion"))
 
 
 def name_in(form: Form, credential: Credential | None) -> str:
