@@ -8,7 +8,7 @@ exists only while there is something to do, so that an idle connection has no ta
 import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.typing import ConnectionState
@@ -26,6 +26,7 @@ from mtls_as.tls.protocols import HTTP1, HTTP2
 from mtls_as.tls.record_layer import RecordLayer
 from mtls_as.tls.state import OVER, WITHOUT_REQUEST, State
 from mtls_as.tls.tasks import ConnectionTasks
+from mtls_as.tls.transport import Transport
 
 _logger = logging.getLogger("mtls_as.tls")
 
@@ -36,7 +37,7 @@ _PARTING_SECONDS: Final = 0.1
 """Between the last answer of an HTTP/2 connection and its end, while there is time."""
 
 
-class TLSConnection(asyncio.Protocol):
+class TLSConnection:
     """A connection of a client, from accept to close."""
 
     __slots__ = (
@@ -46,7 +47,7 @@ class TLSConnection(asyncio.Protocol):
     )  # fmt: skip
 
     _facts: ConnectionFacts
-    _transport: asyncio.Transport
+    _transport: Transport
     _tls: RecordLayer | PlainLayer | None
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -74,11 +75,11 @@ class TLSConnection(asyncio.Protocol):
 
     # What the transport calls
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: Transport) -> None:
         """Begin the handshake, unless the server has enough to do."""
-        self._transport = cast("asyncio.Transport", transport)
+        self._transport = transport
         population = self._endpoint.population
-        address = _address(transport.get_extra_info("peername"))
+        address = _address(transport.peername)
         refusal = population.enter(self, self._endpoint.listener, address[0] if address else None)
         population.handshakes += 1
         self._accepted_at = self._loop.time()
@@ -107,7 +108,7 @@ class TLSConnection(asyncio.Protocol):
             return
         self._take_in(self._tls, chunks)
 
-    def eof_received(self) -> bool:
+    def eof_received(self) -> None:
         """The client sends nothing more; what it asked for is still answered, if it said so by a close_notify."""
         if self._state is State.HANDSHAKE:
             self._fail_handshake(PEER_CLOSED)
@@ -117,7 +118,6 @@ class TLSConnection(asyncio.Protocol):
             if not self._tls.ended:
                 self._abandon()
             self._end_of_input()
-        return True
 
     def pause_writing(self) -> None:
         """The transport's buffer is full."""
@@ -131,7 +131,7 @@ class TLSConnection(asyncio.Protocol):
         self._flush()
         self.go_on()
 
-    def connection_lost(self, _error: Exception | None) -> None:
+    def connection_lost(self) -> None:
         """Let go of everything, and let Hypercorn's protocol know if it has something open."""
         if self._state is State.HANDSHAKE:
             self._leave_handshake(PEER_CLOSED)
@@ -225,8 +225,8 @@ class TLSConnection(asyncio.Protocol):
             "scheme": "https" if self._endpoint.listener.tls else "http",
             "query_string": b"",
             "root_path": "",
-            "client": _address(self._transport.get_extra_info("peername")),
-            "server": _address(self._transport.get_extra_info("sockname")),
+            "client": _address(self._transport.peername),
+            "server": _address(self._transport.sockname),
             "extensions": {"mtls_as": self._facts.own_extension()},
         }
 
@@ -241,8 +241,8 @@ class TLSConnection(asyncio.Protocol):
             self._own_tasks(),
             ConnectionState(endpoint.lifespan_state),
             listener.tls,
-            _address(self._transport.get_extra_info("peername")),
-            _address(self._transport.get_extra_info("sockname")),
+            _address(self._transport.peername),
+            _address(self._transport.sockname),
             self._send,
         )
 
@@ -586,7 +586,7 @@ class TLSConnection(asyncio.Protocol):
 
     @property
     def _peer(self) -> str:
-        peer = self._transport.get_extra_info("peername")
+        peer = self._transport.peername
         return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "unknown"
 
 

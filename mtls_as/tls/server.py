@@ -17,10 +17,11 @@ from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 from hypercorn.typing import ASGIFramework
 
+from mtls_as.tls.acceptor import Acceptor
 from mtls_as.tls.connection import TLSConnection
 from mtls_as.tls.credentials import ServerCredentials, TLSConfigurationError
 from mtls_as.tls.endpoint import Endpoint, HandshakeFailureHook, HandshakeHook, Timeouts
-from mtls_as.tls.listeners import BACKLOG, MAX_HEAD_BYTES, ASGIApplication, Listener
+from mtls_as.tls.listeners import MAX_HEAD_BYTES, ASGIApplication, Listener
 from mtls_as.tls.population import Limits, Population
 from mtls_as.tls.process import allow_connections
 
@@ -32,13 +33,9 @@ Raises `TLSConfigurationError`, and then nothing has changed.
 
 _logger = logging.getLogger("mtls_as.tls")
 
-_ACCEPTED_AT_ONCE: Final = 64
-"""Connections taken in one turn of the loop, so that others get their turn, and other workers their share."""
 _ABORT_SECONDS: Final = 2.0
 _LATECOMER_SECONDS: Final = 3.0
 """What connections that were accepted last have at most for their request."""
-_ACCEPTED_SECONDS: Final = 0.1
-"""In which an accepted connection has become one that is counted."""
 
 
 def hypercorn_config(max_head_bytes: int = MAX_HEAD_BYTES) -> Config:
@@ -114,12 +111,10 @@ async def serve_listeners(
             endpoints.append(endpoint)
         for app in {id(listener.app): listener.app for listener in listeners}.values():
             await stack.enter_async_context(_lifespan(app, config, states[id(app)]))
-        servers = [
-            await loop.create_server(partial(TLSConnection, endpoint), sock=bound, backlog=_ACCEPTED_AT_ONCE)
+        acceptors = [
+            Acceptor(loop, bound, partial(TLSConnection, endpoint))
             for endpoint, bound in zip(endpoints, sockets, strict=True)
         ]
-        for bound in sockets:
-            bound.listen(BACKLOG)  # `create_server` has lowered it to what it accepts at once
         if hand_over is not None:
             hand_over(partial(_prepare_credentials, endpoints))
         with _reload_at_hangup(loop, endpoints, reload):
@@ -130,11 +125,12 @@ async def serve_listeners(
                 if stopping is not None:
                     stopping()
                 await _drain(endpoints, population, timeouts.drain)
-                await _close_listeners(servers, sockets, endpoints)
-                await _answer_latecomers(population, timeouts.drain)
+                for acceptor in acceptors:
+                    acceptor.finish()
+                await population.emptied(min(timeouts.drain, _LATECOMER_SECONDS))
             finally:
-                for server in servers:
-                    server.close()
+                for acceptor in acceptors:
+                    acceptor.close()
                 for endpoint in endpoints:
                     endpoint.draining = endpoint.stopping = True
                 await _stop(population, timeouts.shutdown)
@@ -201,33 +197,6 @@ async def _drain(endpoints: Sequence[Endpoint], population: Population, seconds:
     for connection in list(population.connections):
         connection.drain()
     await asyncio.sleep(seconds)
-
-
-async def _close_listeners(
-    servers: Sequence[asyncio.Server], sockets: Sequence[socket.socket], endpoints: Sequence[Endpoint]
-) -> None:
-    """Close the listeners, and take the connections that wait there: a closed listener would reset them."""
-    loop = asyncio.get_running_loop()
-    for server, bound, endpoint in zip(servers, sockets, endpoints, strict=True):
-        waiting = list(_accept_waiting(bound))
-        server.close()
-        for accepted in waiting:
-            await loop.connect_accepted_socket(partial(TLSConnection, endpoint), accepted)
-
-
-async def _answer_latecomers(population: Population, drain: float) -> None:
-    """Give the connections that were accepted last a moment, if there is time to drain at all."""
-    if drain:
-        await asyncio.sleep(_ACCEPTED_SECONDS)
-        await population.emptied(min(drain, _LATECOMER_SECONDS))
-
-
-def _accept_waiting(bound: socket.socket) -> Iterator[socket.socket]:
-    with contextlib.suppress(OSError):
-        while True:
-            accepted, _ = bound.accept()
-            accepted.setblocking(False)  # noqa: FBT003 # the library has it by position alone
-            yield accepted
 
 
 async def _stop(population: Population, seconds: float) -> None:

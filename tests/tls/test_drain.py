@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from mtls_as.tls import Timeouts
-from mtls_as.tls.server import _accept_waiting
 from tests.tls.apps import count
 from tests.tls.peers import HTTP2Client, serving
 
@@ -90,17 +89,6 @@ async def test_who_connects_at_the_last_moment_is_answered(tmp_path: Path) -> No
         writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert b"connection: close" in await reader.read()
         writer.close()
-
-
-def test_connections_that_wait_at_a_listener_are_taken() -> None:
-    """All that the kernel has completed, and no more."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.settimeout(0)
-        clients = [socket.create_connection(listening.getsockname()) for _ in range(5)]
-        accepted = list(_accept_waiting(listening))
-        assert {each.getpeername() for each in accepted} == {each.getsockname() for each in clients}
-        for each in (*accepted, *clients):
-            each.close()
 
 
 async def test_without_time_to_drain_the_stop_is_quick(tmp_path: Path) -> None:
