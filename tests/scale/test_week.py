@@ -48,10 +48,11 @@ EXPECTED = (
     *("POST token 200 None", "POST revoke 200 None", "POST introspect 200 None", "POST register 201 None"),
     *("DELETE register 204 None", "POST token 401 subject_mismatch"),
 )
+POOL = "pool_size = 2"
+"""Connections to PostgreSQL, each of which keeps some hundred prepared statements. Five meet those that are seldom used
+so late that their caches fill until the end of the week; these two are full when objects are first counted."""
 MORE_OBJECTS = 300
 """Of a kind, which come and go."""
-MORE_OF_A_KIND = 0.02
-"""Of kinds of which there are very many. A hundred clients that each leave one behind at each renewal make 7,200."""
 MORE_BYTES = 16 * 2**20
 """Of memory, which the process takes in pieces and does not always give back."""
 
@@ -236,6 +237,7 @@ def week(tmp_path: Path, storage_url: str) -> Iterator[Week]:
     deployment = Deployment(
         tmp_path,
         storage_url=storage_url,
+        storage_options=POOL,
         admin=True,
         proxy='bind = "127.0.0.1:0"\nproxy_addresses = ["127.0.0.1"]',
         token_options="status_list = true",
@@ -280,10 +282,5 @@ def test_a_week_leaves_nothing_behind(week: Week) -> None:
     assert last.tasks <= second.tasks + 2
     assert last.disk <= second.disk * 1.2 + 2**20
     # What is kept in memory of certificates has reached its bounds by now.
-    grown = {
-        kind: count
-        for kind, count in (last.objects - fourth.objects).items()
-        if count > max(MORE_OBJECTS, fourth.objects[kind] * MORE_OF_A_KIND)
-    }
-    assert grown == {}
+    assert {kind: count for kind, count in (last.objects - fourth.objects).items() if count > MORE_OBJECTS} == {}
     assert last.resident <= fourth.resident + MORE_BYTES
