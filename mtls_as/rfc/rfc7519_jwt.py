@@ -395,7 +395,8 @@ def _segment(value: Mapping[str, object]) -> str:
     return encode_base64url(_to_json(value).encode("utf-8"))
 
 
-_to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+# What goes in circles is refused too, as too deep; to look for it takes as long as the rest.
+_to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False).encode
 
 
 def _quote(text: str) -> str:

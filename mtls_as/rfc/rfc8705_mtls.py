@@ -61,15 +61,11 @@ class ExpectedSubject:
     type: SubjectType
     text: str
     """As it was registered."""
-    _canonical: "DistinguishedName | str | bytes" = field(init=False, repr=False, compare=False)
+    canonical: "DistinguishedName | str | bytes" = field(init=False, repr=False, compare=False)
+    """What certificates are compared with: a name, a text in canonical case, or the octets of an address."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_canonical", _canonical_subject(self.type, self.text))
-
-    @property
-    def canonical(self) -> "DistinguishedName | str | bytes":
-        """What certificates are compared with: a name, a text in canonical case, or the octets of an address."""
-        return self._canonical
+        object.__setattr__(self, "canonical", _canonical_subject(self.type, self.text))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,14 +103,16 @@ def match_subject(expected: ExpectedSubject, certificate: Certificate) -> Subjec
     Types never mix, and only the leaf is to be asked; that its path is trusted is for the caller to prove first. Hosts
     compare without case, local parts, paths and all else exactly; addresses as octets; DNs by `compare_dn`.
     """
-    if isinstance(expected.canonical, DistinguishedName):
-        difference = compare_dn(expected.canonical, certificate.subject)
+    wanted = expected.canonical
+    if isinstance(wanted, DistinguishedName):
+        difference = compare_dn(wanted, certificate.subject)
         if difference is None:
             return None
         return SubjectMismatch(expected=expected, found=(str(certificate.subject),), difference=difference)
     found = _subjects(certificate, expected.type)
-    if any(canonical == expected.canonical for _, canonical in found):
-        return None
+    for _, canonical in found:
+        if canonical == wanted:
+            return None
     return SubjectMismatch(expected=expected, found=tuple(text for text, _ in found))
 
 

@@ -49,6 +49,8 @@ class Revocations:
         for _ in range(2):
             if self._monotonic() >= self._current_until:
                 await self._refresh_together()
+        if not self._in_force:
+            return None
         issued_at = claims.get("iat")
         for name in revocable_names(claims):
             revocation = self._in_force.get(name)

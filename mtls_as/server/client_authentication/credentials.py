@@ -1,6 +1,7 @@
 """What a request carries to authenticate its client, beside the certificate of its connection."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc6749_framework import ErrorCode, Form, OAuthError
@@ -30,6 +31,8 @@ class PresentedSecret:
 
 Credential = ClientAssertion | PresentedSecret
 
+_PARAMETERS: Final = frozenset({"client_secret", "client_assertion", "client_assertion_type"})
+
 
 def presented_credential(request: AuthenticationRequest) -> Credential | None:
     """The one credential of a request that is not its certificate (RFC 6749 §2.3), or None if there is none.
@@ -37,9 +40,9 @@ def presented_credential(request: AuthenticationRequest) -> Credential | None:
     A certificate never counts as a second one, since it also binds the token (RFC 8705 §3). Raises `OAuthError`:
     `invalid_request` for several credentials, `invalid_client` for one that no client here can have.
     """
-    given = _given(request)
-    if not given:
+    if not request.authorization and request.form.names.isdisjoint(_PARAMETERS):
         return None
+    given = _given(request)
     if len(given) > 1:
         detail = f"several credentials in one request: {', '.join(given)}"
         raise OAuthError(ErrorCode.INVALID_REQUEST, Refusal.SEVERAL_AUTHENTICATION_METHODS, detail)
@@ -48,7 +51,9 @@ def presented_credential(request: AuthenticationRequest) -> Credential | None:
         return _secret_of_header(request.authorization[0])
     if (secret := form.get("client_secret")) is not None:
         return PresentedSecret(method=CLIENT_SECRET_POST, client_id=None, text=secret)
-    return ClientAssertion(type=form.get("client_assertion_type"), text=form.get("client_assertion"))
+    if given:
+        return ClientAssertion(type=form.get("client_assertion_type"), text=form.get("client_assertion"))
+    return None  # the parameters are there, and empty, so that they count as omitted
 
 
 def name_in(form: Form, credential: Credential | None) -> str:

@@ -49,8 +49,9 @@ async def authenticate(
     event.client_id = authenticated.client.client_id
     event.authentication_method = authenticated.method
     event.trust = authenticated.vouching_domain
-    event.certificate = authenticated.proof.leaf if authenticated.proof else None
-    event.spiffe_id = str(authenticated.spiffe_id) if authenticated.spiffe_id else None
+    proof = authenticated.proof
+    event.certificate = None if proof is None else proof.leaf
+    event.spiffe_id = None if authenticated.spiffe_id is None else str(authenticated.spiffe_id)
     if authenticator.spend is not None:
         authenticator.spend(event.endpoint, authenticated.client.client_id)
     return authenticated
