@@ -6,10 +6,11 @@ Nothing here moves the revision: no node keeps a record in memory.
 import json
 import logging
 from collections.abc import AsyncIterator, Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Any, Final
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Dialect, Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mtls_as.server.audit import (
@@ -36,6 +37,12 @@ _KEY_PURPOSE: Final = b"mtls-as audit trail"
 _SLICE: Final = 250
 _PAGE: Final = 500
 """Records that are read, or forgotten, at once: nobody waits long for the lock."""
+# What each batch needs is made once: to put a statement together costs as much as to carry it out.
+_ENDS: Final = select(ends).with_for_update()
+_LAST: Final = select(func.max(records.c.sequence))
+_NEW_HEAD: Final = update(ends).values(
+    head_sequence=bindparam("sequence"), head_hash=bindparam("hash"), head_seal=bindparam("seal")
+)
 
 _diagnostics = logging.getLogger(__name__)
 
@@ -151,7 +158,7 @@ class AuditRepository:
             await _insert(connection, [_values(record) for record in made])
             last = made[-1].link
         seal = self.sealer.seal(Purpose.HEAD, last)
-        await connection.execute(update(ends).values(head_sequence=last.sequence, head_hash=last.hash, head_seal=seal))
+        await connection.execute(_NEW_HEAD, {"sequence": last.sequence, "hash": last.hash, "seal": seal})
         return last
 
     def _problem(self, bounds: Bounds) -> str | None:
@@ -225,7 +232,7 @@ async def _insert(connection: AsyncConnection, rows: Sequence[tuple[object, ...]
     What SQLAlchemy does for each row would cost more than all the rest, and is not needed: drivers take every value as
     it is. SQLite gets as many rows as there are in one statement, since each statement is a change of threads or two.
     """
-    statement = str(insert(records).compile(dialect=connection.dialect))
+    statement = _insertion(connection.dialect)
     if connection.dialect.name != "sqlite":
         await connection.exec_driver_sql(statement, list(rows))
         return
@@ -233,12 +240,17 @@ async def _insert(connection: AsyncConnection, rows: Sequence[tuple[object, ...]
     await connection.exec_driver_sql(head + values + ", ".join([row] * len(rows)), tuple(chain.from_iterable(rows)))
 
 
+@lru_cache(maxsize=4)
+def _insertion(dialect: Dialect) -> str:
+    return str(insert(records).compile(dialect=dialect))
+
+
 async def _locked(connection: AsyncConnection) -> Bounds:
     """The ends, with the lock that lets writers in one by one; SQLite has locked the whole database already."""
-    row = (await connection.execute(select(ends).with_for_update())).one_or_none()
+    row = (await connection.execute(_ENDS)).one_or_none()
     if row is None:
         raise DatabaseUnavailable("the ends of the audit trail are not in the database: they were deleted")
-    last = await connection.scalar(select(func.max(records.c.sequence)))
+    last = await connection.scalar(_LAST)
     return _bounds(row, last or 0)
 
 
