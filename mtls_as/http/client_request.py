@@ -15,6 +15,8 @@ from mtls_as.server.ports import Clock
 
 NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749 §5.1
 _FORM: Final = b"application/x-www-form-urlencoded"
+_CONTENT_TYPE, _AUTHORIZATION, _DPOP = _READ = (b"content-type", b"authorization", b"dpop")
+_NO_HEADERS: Final[dict[bytes, tuple[bytes, ...]]] = dict.fromkeys(_READ, ())
 
 Handler = Callable[[ClientRequest, RequestEvent], Awaitable[Answer]]
 """Answers a request and notes in the event what became known. Raises `OAuthError`."""
@@ -33,22 +35,22 @@ async def answer_client_request(
     """Answer one request to the endpoint `name`: its ASGI scope, and how to read its body, bounded in size and time."""
     started = time.perf_counter()
     event = RequestEvent(endpoint=name, peer=peer_address(scope), tls_group=tls_group(scope))
-    authorization = header_values(scope, b"authorization")
+    headers = _headers(scope)
     try:
         # The body comes first: an answer before its end would cost a connection, perhaps a proxy's for many clients.
-        body = await _read_form(scope, read_body)
+        body = await _read_form(scope, headers[_CONTENT_TYPE], read_body)
         request = ClientRequest(
             body=body,
             certificate=certificate(scope, event),
-            authorization=authorization,
-            dpop=header_values(scope, b"dpop"),
+            authorization=_texts(headers[_AUTHORIZATION]),
+            dpop=_texts(headers[_DPOP]),
             at=clock(),
         )
         answer = await handle(request, event)
     except Exception as exception:  # noqa: BLE001 # whatever happens becomes an OAuth answer and one event
         error = as_oauth_error(exception)
         event.refuse(error)
-        answer = error_answer(error, has_authorization_header=bool(authorization))
+        answer = error_answer(error, has_authorization_header=bool(headers[_AUTHORIZATION]))
     event.latency_seconds = time.perf_counter() - started
     emit(event)
     return answer
@@ -56,18 +58,28 @@ async def answer_client_request(
 
 def header_values(scope: Mapping[str, Any], name: bytes) -> tuple[str, ...]:
     """The values of every header of this name, as they are; `name` is in lower case."""
-    values: tuple[str, ...] = ()
-    for header, value in scope["headers"]:  # several times for each request, which has few headers: no generator
-        if header == name:
-            values = (*values, value.decode("latin-1"))
-    return values
+    return tuple([value.decode("latin-1") for header, value in scope["headers"] if header == name])
 
 
-async def _read_form(scope: Mapping[str, Any], read_body: Callable[[], Awaitable[bytes]]) -> bytes:
+def _headers(scope: Mapping[str, Any]) -> dict[bytes, tuple[bytes, ...]]:
+    """The values of the headers that are read here, found in one go."""
+    found = dict(_NO_HEADERS)
+    for name, value in scope["headers"]:
+        if name in found:
+            found[name] = (*found[name], value)
+    return found
+
+
+def _texts(values: tuple[bytes, ...]) -> tuple[str, ...]:
+    return tuple([value.decode("latin-1") for value in values]) if values else ()
+
+
+async def _read_form(
+    scope: Mapping[str, Any], content_types: tuple[bytes, ...], read_body: Callable[[], Awaitable[bytes]]
+) -> bytes:
     """The body, if it is a form and nothing else carries parameters (RFC 6749 §3.2)."""
     if scope.get("query_string"):
         raise _invalid_request(Refusal.MALFORMED_REQUEST, "the endpoint takes no query")
-    content_types = [value for name, value in scope["headers"] if name == b"content-type"]
     if len(content_types) != 1 or not _is_form(content_types[0]):
         raise _invalid_request(Refusal.UNSUPPORTED_MEDIA_TYPE, "the content type is not that of a form")
     return await read_body()

@@ -1,7 +1,5 @@
 """What a request brings to authenticate its client, and the proof that it did."""
 
-from dataclasses import dataclass, field
-
 from msgspec import Struct
 
 from mtls_as.pki.presented import PresentedCertificate
@@ -11,18 +9,19 @@ from mtls_as.rfc.spiffe_id import SpiffeID
 from mtls_as.server.clients import Client
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuthenticationRequest:
+class AuthenticationRequest(Struct, frozen=True, kw_only=True):  # as `AuthenticatedClient`
     """The parts of a request that can authenticate a client.
 
     `certificate` is what the TLS layer saw: its key was proven on this connection, nothing else about it is verified.
     """
 
-    form: Form = field(repr=False)
+    form: Form
     certificate: PresentedCertificate | None
     at: float
-    authorization: tuple[str, ...] = field(default=(), repr=False)
+    authorization: tuple[str, ...] = ()
     """The values of its Authorization headers, as they are."""
+
+    __repr__ = object.__repr__  # there are secrets in it
 
 
 class AuthenticatedClient(Struct, frozen=True, kw_only=True):  # one for each request, in a tenth of a dataclass's time
