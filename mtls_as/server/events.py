@@ -65,9 +65,9 @@ class RequestEvent:
     detail: str | None = None
     note: str | None = None
     """What else an operator should know, however the request ended."""
-    latency_seconds: float | None = None
     trace_id: str | None = None
     """The trace that the request is in, where there are traces."""
+    latency_seconds: float | None = None
     line: bytes | None = field(default=None, repr=False, compare=False, metadata={"logged": False})
     """What was written of it: event log and audit trail say the same, and whoever comes first has made it for both."""
 

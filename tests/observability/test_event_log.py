@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -58,6 +58,28 @@ def test_long_text_is_cut() -> None:
     (line,) = lines_of(RequestEvent(endpoint="token", detail="x" * 1_000_000))
     assert len(line) < MAX_TEXT_LENGTH + 300
     assert "(1000000 characters)" in line
+
+
+@pytest.mark.parametrize(
+    "detail",
+    ["x", "x" * 400, "x" * 401, "\x7f", "Zoë", "\ud800", "\n", 5, ["x"]],
+    ids=[
+        "short",
+        "as long as it may be",
+        "too long",
+        "delete",
+        "not ASCII",
+        "lone surrogate",
+        "newline",
+        "int",
+        "list",
+    ],
+)
+def test_a_plain_request_is_written_like_any_other(detail: Any) -> None:
+    """By the short way, which most go, as by the long one; what is no text, too."""
+    members = {"endpoint": "token", "outcome": "answered", "detail": detail, "latency_seconds": 0.001235}
+    event = RequestEvent(endpoint="token", detail=detail, latency_seconds=0.00123456)
+    assert event_line(1_700_000_000.25, event) == event_line(1_700_000_000.25, members)
 
 
 def test_a_request_has_one_line_for_all_who_write_it_down() -> None:
