@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
+
 from mtls_as.rfc.rfc4648_base64url import Base64URLError, decode_base64url, encode_base64url
 
 BREAK_KIND: Final = "break"
@@ -69,8 +72,8 @@ class Sealer:
     """Makes and checks seals with a secret of 32 bytes, the same at every node."""
 
     def __init__(self, secret: bytes) -> None:
-        # What is the same of all seals is computed once: to go on from it costs half of a new HMAC.
-        keyed = hmac.new(secret, digestmod="sha256")
+        # What is the same of all seals is computed once: to go on from it costs a third of a new HMAC.
+        keyed = HMAC(secret, SHA256())
         self._begun = {purpose: keyed.copy() for purpose in Purpose}
         for purpose, begun in self._begun.items():
             begun.update(b"%s " % purpose.value.encode())
@@ -79,7 +82,7 @@ class Sealer:
         """HMAC-SHA-256 of the purpose and the link."""
         made = self._begun[purpose].copy()
         made.update(b"%d %s" % link)
-        return made.digest()
+        return made.finalize()
 
     def is_genuine(self, purpose: Purpose, link: Link, seal: bytes) -> bool:
         """Whether the seal was made by someone with the secret. The beginning needs no seal."""
