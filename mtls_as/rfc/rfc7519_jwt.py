@@ -151,13 +151,16 @@ def sign(claims: Mapping[str, object], *, type: str, kid: str, algorithm: str, p
     Raises `JWTError` for a key that does not fit the algorithm, and for a token longer than `verify` accepts. A signer
     of another kind goes the same way in steps: `signing_input`, a signature over it, `assemble`.
     """
-    message = signing_input(claims, type=type, kid=kid, algorithm=algorithm)
+    message = signing_input(_to_json(claims), type=type, kid=kid, algorithm=algorithm)
     return assemble(message, signing_function(algorithm, private_key)(message))
 
 
-def signing_input(claims: Mapping[str, object], *, type: str, kid: str, algorithm: str) -> bytes:  # noqa: A002 # the header's own name
-    """What is to be signed (RFC 7515 §5.1). Raises `JWTError` for a header longer than `verify` accepts."""
-    return f"{_header_segment(type, kid, algorithm)}.{_segment(claims)}".encode("ascii")
+def signing_input(payload: bytes, *, type: str, kid: str, algorithm: str) -> bytes:  # noqa: A002 # the header's own name
+    """What is to be signed (RFC 7515 §5.1): a header, and claims in JSON.
+
+    Raises `JWTError` for a header longer than `verify` accepts.
+    """
+    return f"{_header_segment(type, kid, algorithm)}.{encode_base64url(payload)}".encode("ascii")
 
 
 def signing_function(algorithm: str, private_key: PrivateKey) -> Callable[[bytes], bytes]:
@@ -184,7 +187,7 @@ def assemble(message: bytes, signature: bytes, *, max_length: int = MAX_TOKEN_LE
 @lru_cache(maxsize=64)
 def _header_segment(type: str, kid: str, algorithm: str) -> str:  # noqa: A002 # the header's own name
     """One for all tokens of a key, so that in the steady state it is made once."""
-    header = _segment({"alg": algorithm, "typ": type, "kid": kid})
+    header = encode_base64url(_to_json({"alg": algorithm, "typ": type, "kid": kid}))
     if len(header) > MAX_HEADER_LENGTH:
         raise JWTError("the header would be too long")
     return header
@@ -391,12 +394,11 @@ def fits(algorithm: str, key: PublicKey) -> bool:
     return False
 
 
-def _segment(value: Mapping[str, object]) -> str:
-    return encode_base64url(_to_json(value).encode("utf-8"))
+def _to_json(value: Mapping[str, object]) -> bytes:
+    return _encode(value).encode("utf-8")
 
 
-# What goes in circles is refused too, as too deep; to look for it takes as long as the rest.
-_to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False).encode
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
 def _quote(text: str) -> str:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+from msgspec.json import Encoder
+
 from mtls_as.rfc.refusal import Refusal
 from mtls_as.rfc.rfc6749_framework import ErrorCode, OAuthError
 from mtls_as.rfc.rfc7517_jwk import PublicKey
@@ -32,6 +34,8 @@ MAX_THREADS: Final = 16
 """How many signatures from outside are under way at once."""
 
 _MAX_SIGNERS: Final = 100
+# In a tenth of the time that `json` takes; what is signed here has been read as JSON, or is of our own making.
+_encode: Final = Encoder().encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +96,7 @@ class TokenSigner:
         """
         try:
             signer = self._signers.get(key.kid) or self._signer(key)
-            message = signing_input(claims, type=type, kid=key.kid, algorithm=key.algorithm)
+            message = signing_input(_encode(claims), type=type, kid=key.kid, algorithm=key.algorithm)
             signature = await self._sign_outside(signer, message) if signer.blocks else signer.sign(message)
             return assemble(message, signature, max_length=max_length)
         except SignerUnavailable as error:
