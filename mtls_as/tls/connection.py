@@ -7,6 +7,7 @@ exists only while there is something to do, so that an idle connection has no ta
 
 import asyncio
 import logging
+import math
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from mtls_as.tls.endpoint import Endpoint
 from mtls_as.tls.extension import ConnectionFacts
 from mtls_as.tls.handshake import PEER_CLOSED, SERVER_STOPPING, TIMEOUT, failure_reason
 from mtls_as.tls.inbox import Inbox
-from mtls_as.tls.outbox import Outbox
+from mtls_as.tls.outbox import PIECE_BYTES, Outbox
 from mtls_as.tls.plain_layer import PlainLayer
 from mtls_as.tls.protocols import HTTP1, HTTP2
 from mtls_as.tls.record_layer import RecordLayer
@@ -43,7 +44,7 @@ class TLSConnection:
     __slots__ = (
         "_accepted_at", "_deadline", "_direct", "_drained", "_ended", "_endpoint", "_facts", "_flush_due", "_http",
         "_inbox", "_lingers", "_loop", "_outbox", "_progress", "_pumping", "_reading_paused", "_started",
-        "_state", "_tasks", "_timer", "_tls", "_transport", "_writing_paused",
+        "_state", "_tasks", "_timer", "_tls", "_transport", "_wakes_at", "_writing_paused",
     )  # fmt: skip
 
     _facts: ConnectionFacts
@@ -69,7 +70,8 @@ class TLSConnection:
         self._ended = False
         self._lingers = False
         self._timer: asyncio.TimerHandle | None = None
-        self._deadline: float | None = None
+        self._wakes_at = math.inf
+        self._deadline = math.inf
         self._progress = 0.0
         self._accepted_at = 0.0
 
@@ -136,7 +138,7 @@ class TLSConnection:
         if self._state is State.HANDSHAKE:
             self._leave_handshake(PEER_CLOSED)
         self._state = State.LOST
-        self._clear_deadline()
+        self._clear_timer()
         self._tls = None
         if self._inbox is not None:
             self._inbox.clear()
@@ -262,7 +264,7 @@ class TLSConnection:
     def _take_in(self, tls: RecordLayer | PlainLayer, chunks: list[bytes]) -> None:
         if not chunks:
             self._send_records(tls)
-        elif self._direct is not None and self._is_between_requests_of_hypercorn():
+        elif self._direct is not None and (self._http is None or self._is_between_requests_of_hypercorn()):
             self._direct.receive(chunks[0] if len(chunks) == 1 else b"".join(chunks))
             if self._http is None:
                 self._pace_reading(self._direct.backlog)
@@ -382,7 +384,11 @@ class TLSConnection:
 
     def send_answer(self, answer: bytes, *, last: bool) -> None:
         """Send a whole answer at once; after the `last` one the connection ends."""
-        if self._state in OVER:
+        if self._tls is None or self._state in OVER:
+            return
+        if not last and not self._outbox.size and not self._writing_paused and len(answer) <= PIECE_BYTES:
+            self._send_encrypted(self._tls, answer)
+            self._set_idle(idle=True)
             return
         self._outbox.put(answer)
         if last:
@@ -438,18 +444,21 @@ class TLSConnection:
         self._flush_due = False
         if self._tls is None:
             return
+        while self._outbox.size and not self._writing_paused:
+            piece = self._outbox.take()
+            ends = self._state is State.CLOSING and not self._outbox.size
+            self._send_encrypted(self._tls, piece, last=ends)
+            if ends:
+                self._leave()
+        if not self._outbox.full and not self._writing_paused:
+            self._wake_writers()
+
+    def _send_encrypted(self, tls: RecordLayer | PlainLayer, data: bytes, *, last: bool = False) -> None:
         try:
-            while self._outbox.size and not self._writing_paused:
-                piece = self._outbox.take()
-                ends = self._state is State.CLOSING and not self._outbox.size
-                self._transport.write(self._tls.encrypt(piece, last=ends))
-                if ends:
-                    self._leave()
+            self._transport.write(tls.encrypt(data, last=last))
         except SSL.Error as error:
             _logger.debug("%s: cannot encrypt: %s", self._peer, failure_reason(error))
             self._transport.abort()
-        if not self._outbox.full and not self._writing_paused:
-            self._wake_writers()
 
     def _wake_writers(self) -> None:
         if self._drained is not None:
@@ -538,25 +547,25 @@ class TLSConnection:
 
     def _set_deadline(self, seconds: float) -> None:
         """Let `_expire` be called in so many seconds, in place of the deadline before."""
-        self._deadline = deadline = self._loop.time() + seconds
-        if self._timer is not None and self._timer.when() <= deadline:
-            return  # the timer looks at the deadline when it fires, and most deadlines are never reached
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(deadline, self._tick)
+        self._deadline = self._loop.time() + seconds
+        if self._deadline < self._wakes_at:
+            self._set_timer(self._deadline)
 
-    def _clear_deadline(self) -> None:
-        self._deadline = None
+    def _set_timer(self, when: float) -> None:
+        self._clear_timer()
+        self._wakes_at = when
+        self._timer = self._loop.call_at(when, self._look_at_deadline)
+
+    def _clear_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _tick(self) -> None:
-        self._timer = None
-        if self._deadline is None:
-            return
+    def _look_at_deadline(self) -> None:
+        """Most deadlines are put off before they are reached, which so costs no new timer."""
+        self._wakes_at = math.inf
         if self._loop.time() < self._deadline:
-            self._timer = self._loop.call_at(self._deadline, self._tick)
+            self._set_timer(self._deadline)
         else:
             self._expire()
 

@@ -48,6 +48,7 @@ def build_context(credentials: ServerCredentials, *, request_certificate: bool) 
     context.set_options(_OPTIONS)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    lib.SSL_CTX_clear_mode(context._context, lib.SSL_MODE_ENABLE_PARTIAL_WRITE)  # noqa: SLF001 - pyOpenSSL sets it
     context.set_cipher_list(":".join(name for name in CIPHER_SUITES if not name.startswith("TLS_")).encode())
     context.set_tls13_ciphersuites(":".join(name for name in CIPHER_SUITES if name.startswith("TLS_")).encode())
     context.set_alpn_select_callback(_select_protocol)

@@ -94,7 +94,7 @@ class DirectLane:
     @property
     def backlog(self) -> int:
         """How many bytes wait for an answer that is on its way. Those of a body that is not whole do not count."""
-        return 0 if self.waits_for_client else len(self._received)
+        return len(self._received) if self._received and not self.waits_for_client else 0
 
     @property
     def is_behind(self) -> bool:
@@ -163,14 +163,14 @@ class DirectLane:
         self._stop_waiting()
         if self._endpoint is None:
             return
-        path = head.target.decode("ascii")
-        members = {
+        scope = {
+            **self._scope,
             "method": head.method.decode("ascii"),
-            "path": path,
+            "path": head.target.decode("ascii"),
             "raw_path": head.target,
             "headers": head.headers,
         }
-        answering = self._endpoint({**self._scope, **members}, body)
+        answering = self._endpoint(scope, body)
         self._busy = True
         self._carrier.begin(self._run(answering, closes=head.closes or body is None))
 
@@ -194,13 +194,10 @@ class DirectLane:
 
 def _render(answer: DirectAnswer, *, closes: bool) -> bytes:
     """An answer on the wire (RFC 9112 §4); its headers have the length of its body."""
-    lines = [f"HTTP/1.1 {answer.status} "]
-    lines += [f"{name}: {value}" for name, value in answer.headers.items()]
-    lines.append(f"date: {_date(int(time.time()))}")
-    if closes:
-        lines.append("connection: close")
-    lines.append("\r\n")
-    return "\r\n".join(lines).encode("ascii") + answer.body
+    fields = "".join([f"{name}: {value}\r\n" for name, value in answer.headers.items()])
+    end = "connection: close\r\n\r\n" if closes else "\r\n"
+    head = f"HTTP/1.1 {answer.status} \r\n{fields}date: {_date(int(time.time()))}\r\n{end}"
+    return head.encode("ascii") + answer.body
 
 
 @lru_cache(maxsize=2)

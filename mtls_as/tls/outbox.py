@@ -2,7 +2,8 @@
 
 from typing import Final
 
-_PIECE_BYTES: Final = 64 * 1024
+PIECE_BYTES: Final = 64 * 1024
+"""What is encrypted at once, at most."""
 
 
 class Outbox:
@@ -18,28 +19,28 @@ class Outbox:
     @property
     def full(self) -> bool:
         """Whether there is more than one piece, so that whoever writes must wait."""
-        return self.size > _PIECE_BYTES
+        return self.size > PIECE_BYTES
 
     def put(self, data: bytes) -> None:
         """Append bytes, as many as they are."""
         self._parts.append(data)
         self.size += len(data)
 
-    def take(self) -> bytes | memoryview:
+    def take(self) -> bytes:
         """The next piece."""
         if not self.full:
-            whole = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+            whole = bytes(self._parts[0]) if len(self._parts) == 1 else b"".join(self._parts)
             self.clear()
             return whole
         piece = self._parts[0]
-        if len(piece) > _PIECE_BYTES:
+        if len(piece) > PIECE_BYTES:
             rest = memoryview(piece)
-            self._parts[0] = rest[_PIECE_BYTES:]
-            piece = rest[:_PIECE_BYTES]
+            self._parts[0] = rest[PIECE_BYTES:]
+            piece = rest[:PIECE_BYTES]
         else:
             del self._parts[0]
         self.size -= len(piece)
-        return piece
+        return bytes(piece)
 
     def clear(self) -> None:
         """Drop everything."""

@@ -14,6 +14,7 @@ _HEAD: Final = re.compile(
     rb"(GET|POST) (/[!-\"$->@-~]*+) HTTP/1\.1\r\n"
     rb"((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t -~\x80-\xff]*+\r\n)++)\r\n"
 )
+_FIELD: Final = re.compile(rb"([^:]++):[\t ]*+([^\r]*+)\r\n")
 _MAX_HEAD_BYTES: Final = 8 * 1024
 _LENGTH: Final = re.compile(rb"0|[1-9][0-9]{0,8}")
 # What frames a body in another way, or asks for more than an answer.
@@ -42,10 +43,7 @@ def read_plain_head(data: bytes) -> PlainHead | None:
     if match is None:
         return None
     method, target, lines = match.groups()
-    headers = []
-    for line in lines.split(b"\r\n")[:-1]:
-        name, _, value = line.partition(b":")
-        headers.append((name.lower(), value.strip(b" \t")))
+    headers = [(name.lower(), value.rstrip(b"\t ")) for name, value in _FIELD.findall(lines)]
     members = dict(headers)
     if len(members) != len(headers) or b"host" not in members or not _NOT_PLAIN.isdisjoint(members):
         return None

@@ -20,16 +20,18 @@ _SCRATCH_BYTES: Final = 80 * 1024
 class Scratch:
     """Memory that OpenSSL writes into, until it is copied out: for all connections of one event loop."""
 
-    __slots__ = ("memory",)
+    __slots__ = ("content", "memory")
 
     def __init__(self) -> None:
         self.memory: Final = ffi.new("char[]", _SCRATCH_BYTES)
+        self.content: Final = ffi.buffer(self.memory)
+        """The same, as Python reads it: a slice is a copy."""
 
 
 class RecordLayer:
     """The server's side of one TLS connection. Ciphertext goes in by `feed` and comes out by `take_records`."""
 
-    __slots__ = ("_connection", "_from_ssl", "_into_ssl", "_memory", "_ssl", "ended")
+    __slots__ = ("_connection", "_content", "_from_ssl", "_into_ssl", "_memory", "_ssl", "ended")
 
     def __init__(self, context: SSL.Context, scratch: Scratch) -> None:
         self._connection = SSL.Connection(context, None)
@@ -37,7 +39,7 @@ class RecordLayer:
         self._ssl: Any = self._connection._ssl  # noqa: SLF001 - as said above
         self._into_ssl: Any = self._connection._into_ssl  # noqa: SLF001 - as said above
         self._from_ssl: Any = self._connection._from_ssl  # noqa: SLF001 - as said above
-        self._memory = scratch.memory
+        self._memory, self._content = scratch.memory, scratch.content
         self.ended = False
         """The client has said that it sends nothing more (close_notify)."""
 
@@ -76,23 +78,23 @@ class RecordLayer:
         Raises `SSL.Error`.
         """
         chunks: list[bytes] = []
+        # A record never holds more than is asked for. OpenSSL takes one at a time, so what is left is where it was fed.
         while (size := lib.SSL_read(self._ssl, self._memory, _RECORD_BYTES)) > 0:
-            chunks.append(ffi.buffer(self._memory, size)[:])
+            chunks.append(self._content[:size])
+            if not lib.BIO_get_mem_data(self._into_ssl, ffi.NULL):
+                return chunks
         try:
             self._wants_more(size)
         except SSL.ZeroReturnError:
             self.ended = True
         return chunks
 
-    def encrypt(self, data: bytes | memoryview, *, last: bool) -> bytes:
-        """The records of `data`, and if it is the last, the alert that says so. Raises `SSL.Error`."""
-        plain, written = ffi.from_buffer(data), 0
-        while written < len(data):  # a record at a time
-            result = lib.SSL_write(self._ssl, plain + written, len(data) - written)
-            if result <= 0:
-                self._wants_more(result)
-                raise SSL.Error("a record was not written")
-            written += result
+    def encrypt(self, data: bytes, *, last: bool) -> bytes:
+        """The records of `data`, never empty, and if it is the last, the alert that says so. Raises `SSL.Error`."""
+        result = lib.SSL_write(self._ssl, data, len(data))
+        if result != len(data):
+            self._wants_more(result)
+            raise SSL.Error("a record was not written")
         if last:
             self._connection.shutdown()
         return self.take_records()
@@ -114,7 +116,7 @@ class RecordLayer:
 
     def _take(self) -> bytes:
         size = lib.BIO_read(self._from_ssl, self._memory, _SCRATCH_BYTES)
-        return ffi.buffer(self._memory, size)[:] if size > 0 else b""
+        return self._content[:size] if size > 0 else b""
 
     def _wants_more(self, result: int) -> bool:
         """Whether OpenSSL failed for want of bytes. Raises what pyOpenSSL makes of any other failure."""

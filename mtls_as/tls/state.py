@@ -20,5 +20,6 @@ class State(enum.Enum):
     LOST = enum.auto()
 
 
-WITHOUT_REQUEST: Final = frozenset({State.HEAD, State.IDLE})
-OVER: Final = frozenset({State.CLOSING, State.LINGERING, State.LOST})
+# Looked through by identity, where a set would hash its members, which enumerations do in Python.
+WITHOUT_REQUEST: Final = (State.HEAD, State.IDLE)
+OVER: Final = (State.CLOSING, State.LINGERING, State.LOST)
