@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 from urllib.parse import quote
@@ -20,6 +21,7 @@ from mtls_as.storage.backup import BackupImpossible, new_file
 from mtls_as.storage.engine import Database
 from mtls_as.storage.errors import DatabaseUnavailable
 from mtls_as.storage.settings import DatabaseSettings
+from mtls_as.storage.sqlite_connection import SQLiteConnection
 
 _T = TypeVar("_T")
 
@@ -86,7 +88,11 @@ class SQLite(Database):
             engine.dispose()
 
     def async_engine(self) -> AsyncEngine:
-        engine = create_async_engine(self._url("sqlite+aiosqlite"), hide_parameters=True)
+        # Given by hand what SQLAlchemy would make of the URL.
+        connect = partial(sqlite3.connect, self._uri, uri=True, timeout=self.lock_timeout, check_same_thread=False)
+        engine = create_async_engine(
+            self._url("sqlite+aiosqlite"), async_creator=lambda: SQLiteConnection(connect), hide_parameters=True
+        )
         self._configure(engine.sync_engine)
         return engine
 
@@ -124,10 +130,14 @@ class SQLite(Database):
                 except sqlite3.Error as error:
                     raise BackupImpossible(f"{file}: the backup cannot be written: {_explain(error)}") from None
 
-    def _url(self, driver: str) -> URL:
+    @property
+    def _uri(self) -> str:
         # mode=rw: a database that vanished is missed, not silently replaced by an empty one that others may read.
-        query = {"mode": "rw", "uri": "true", "timeout": str(self.lock_timeout)}
-        return URL.create(driver, database=f"file:{quote(str(self.file.absolute()))}", query=query)
+        return f"file:{quote(str(self.file.absolute()))}?mode=rw"
+
+    def _url(self, driver: str) -> URL:
+        query = {"uri": "true", "timeout": str(self.lock_timeout)}
+        return URL.create(driver, database=self._uri, query=query)
 
     def _configure(self, engine: Engine) -> None:
         busy_milliseconds = int(self.lock_timeout * 1000)
