@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from mtls_as.server.ports import StorageUnavailable
 from mtls_as.storage import DatabaseUnavailable, Storage, current, open_storage, upgrade
+from mtls_as.storage.sqlite_connection import SQLiteConnection
 from tests.storage.conftest import KEY, Clock, opened
 from tests.storage.test_client_repository import client
 
@@ -36,6 +38,24 @@ async def test_connections_are_set_up_for_safety(url: str) -> None:
             for name in ("journal_mode", "foreign_keys", "busy_timeout", "synchronous")
         }
     assert values == {"journal_mode": "wal", "foreign_keys": 1, "busy_timeout": 5000, "synchronous": 2}
+
+
+async def test_a_statement_changes_threads_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Executing, fetching and closing are one thing for the thread of the connection."""
+    trips = 0
+    go = SQLiteConnection._execute
+
+    async def counted(self: SQLiteConnection, work: Callable[[], object]) -> object:
+        nonlocal trips
+        trips += 1
+        return await go(self, work)  # type: ignore[no-untyped-call] # aiosqlite leaves it untyped
+
+    async with opened(url) as storage, storage._transactions.read() as connection:
+        await connection.exec_driver_sql("VALUES (0, 'which begins the transaction')")
+        monkeypatch.setattr(SQLiteConnection, "_execute", counted)
+        rows = (await connection.exec_driver_sql("VALUES (1, 'a'), (2, 'b')")).all()
+        monkeypatch.undo()
+    assert (rows, trips) == ([(1, "a"), (2, "b")], 1)
 
 
 def test_the_file_belongs_to_its_owner_alone(tmp_path: Path) -> None:
