@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Protocol, Self
 
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 
 from mtls_as.rfc.rfc5280_certificate import CertificateError, parse_certificate
 from mtls_as.tls.context import CIPHER_SUITES
-
-MAX_CHAIN: Final = 10
-"""Certificates taken from a client, the leaf included; further ones are dropped."""
 
 NOT_VERIFIED: Final = "the certification path is not verified by the TLS layer"
 """`client_cert_error` of every connection with a certificate: possession of the leaf's key is all that was proved."""
@@ -44,11 +41,13 @@ class TLSExtension:
     tls_group: str | None
 
     @classmethod
-    def of(cls, connection: SSL.Connection, *, listener: str, server_cert: str) -> Self:
-        """Read a connection whose handshake is complete."""
+    def of(
+        cls, connection: SSL.Connection, *, client_der_chain: tuple[bytes, ...], listener: str, server_cert: str
+    ) -> Self:
+        """Read the rest of a connection whose handshake is complete."""
         return cls(
             listener=listener,
-            client_der_chain=_client_chain(connection),
+            client_der_chain=client_der_chain,
             server_cert=server_cert,
             tls_version=connection.get_protocol_version(),
             cipher_suite=CIPHER_SUITES.get(connection.get_cipher_name() or ""),
@@ -73,15 +72,6 @@ class TLSExtension:
     def own_extension(self) -> dict[str, Any]:
         """Our own member alone."""
         return {"client_der_chain": self.client_der_chain, "listener": self.listener, "tls_group": self.tls_group}
-
-
-def _client_chain(connection: SSL.Connection) -> tuple[bytes, ...]:
-    leaf = connection.get_peer_certificate()
-    if leaf is None:
-        return ()
-    # On the server's side OpenSSL leaves the peer's own certificate out of the chain.
-    issuers = connection.get_peer_cert_chain() or []
-    return tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in [leaf, *issuers[: MAX_CHAIN - 1]])
 
 
 def _group(connection: SSL.Connection) -> str | None:

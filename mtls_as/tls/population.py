@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from mtls_as.rfc.rfc4291_addresses import Network, peer_key
@@ -36,6 +37,9 @@ class _Place:
 
 _REFUSED: Final = _Place(None, "")
 
+# Who connects once connects again, and parsing an address takes longer than anything else here.
+_peer_key: Final = lru_cache(maxsize=1024)(peer_key)
+
 
 @dataclass(slots=True, kw_only=True)
 class Population:
@@ -58,7 +62,7 @@ class Population:
 
         In both cases it is there until it leaves, since closing takes a moment.
         """
-        address = "" if peer is None else peer_key(peer, exempt=self.exempt)
+        address = "" if peer is None else _peer_key(peer, exempt=self.exempt)
         refusal = self._refusal(listener, address)
         if refusal is not None:
             self.connections[connection] = _REFUSED

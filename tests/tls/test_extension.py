@@ -11,7 +11,8 @@ from cryptography import x509
 
 from mtls_as.rfc.rfc5280_certificate import Certificate, parse_certificate
 from mtls_as.tls import extension
-from mtls_as.tls.extension import MAX_CHAIN, NOT_VERIFIED
+from mtls_as.tls.extension import NOT_VERIFIED
+from mtls_as.tls.record_layer import MAX_CHAIN
 from tests.authority import Authority, name, self_signed
 from tests.tls.apps import answer, http, tell_tls
 from tests.tls.peers import HTTP2Client, serving

@@ -229,6 +229,25 @@ def test_connections_of_pyopenssl() -> None:
         connection._raise_ssl_error(connection._ssl, result)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "BIO_get_mem_data",
+        "SSL_CTX_clear_mode",
+        "SSL_MODE_ENABLE_PARTIAL_WRITE",
+        "SSL_get_peer_certificate",
+        "SSL_get_peer_cert_chain",
+        "X509_free",
+        "i2d_X509_bio",
+        "sk_X509_num",
+        "sk_X509_value",
+    ],
+)
+def test_functions_of_openssl(name: str) -> None:
+    """What the record layer calls beside these; `cryptography` drops what pyOpenSSL does not use."""
+    assert hasattr(lib, name)
+
+
 def test_openssl_verifies_no_signature_of_a_client_chain(tmp_path: Path) -> None:
     """Not even with a certificate behind the leaf that could be its issuer: OpenSSL says that it verified nothing."""
     authority = Authority.create("CA")

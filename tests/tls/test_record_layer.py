@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from OpenSSL import SSL
+from OpenSSL._util import lib
 
 from mtls_as.tls import ServerCredentials
 from mtls_as.tls.context import build_context
@@ -120,6 +121,16 @@ def test_what_is_sent_arrives_whole(peers: Peers, size: int) -> None:
     assert received == data[:size]
     with pytest.raises(SSL.ZeroReturnError):
         peers.client.recv(1)
+
+
+def test_what_waits_is_taken_whole_however_much_it_is() -> None:
+    """A client's certificate may be longer than the memory through which it is read."""
+    scratch = Scratch()
+    data = bytes(range(256)) * 1000
+    for size in (0, 1, 80 * 1024 - 1, 80 * 1024, 80 * 1024 + 1, 200_000):
+        assert lib.BIO_write(scratch.bio, data, size) == size
+        assert scratch.drain(scratch.bio) == data[:size]
+        assert scratch.drain(scratch.bio) == b""
 
 
 @pytest.fixture
