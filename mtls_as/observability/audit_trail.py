@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection
 from importlib.metadata import version
 from itertools import count
 from typing import Final
@@ -217,28 +217,24 @@ class AuditTrail:
 def entry_maker(host: str, process: int) -> Callable[[float, Event], AuditEntry]:
     """Makes entries of one process: the line of the event log, with the process and a number in front."""
     numbers = count(1)
-    node = json.dumps(f"{host}/{process}")
+    beginning = f'{{"node":{json.dumps(f"{host}/{process}")},"number":'
 
     def make(at: float, event: Event) -> AuditEntry:
-        line = event_line(at, event).decode("ascii")
-        text = f'{{"node":{node},"number":{next(numbers)},{line[1:]}'
-        return AuditEntry(at=at, kind=_kind(event), client_id=_client_id(event), text=text)
+        line = event_line(at, event)[1:].decode("ascii")
+        kind, client_id = _kind_and_client(event)
+        return AuditEntry(at, kind, f"{beginning}{next(numbers)},{line}", client_id)
 
     return make
 
 
-def _kind(event: Event) -> str:
+def _kind_and_client(event: Event) -> tuple[str, str | None]:
+    """What a record is of, and of whom: a client that proved who it is, or whose registration an operator changed."""
     if isinstance(event, RequestEvent):
-        return event.endpoint
-    return event.event if isinstance(event, ReloadEvent) else str(event["event"])
-
-
-def _client_id(event: Event) -> str | None:
-    """Whom the record is of: a client that proved who it is, or whose registration an operator changed."""
-    if isinstance(event, RequestEvent):
-        return event.client_id
-    client_id = event.get("client_id") if isinstance(event, Mapping) else None
-    return client_id if isinstance(client_id, str) else None
+        return event.endpoint, event.client_id
+    if isinstance(event, ReloadEvent):
+        return event.event, None
+    client_id = event.get("client_id")
+    return str(event["event"]), client_id if isinstance(client_id, str) else None
 
 
 def _iso(at: float) -> str:
