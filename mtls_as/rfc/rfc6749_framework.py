@@ -19,6 +19,7 @@ MAX_FORM_PARAMETERS: Final = 64
 
 # RFC 8707 §2 and RFC 8693 §2.1 let these two repeat; RFC 6749 §3.2 lets nothing else.
 _REPEATABLE: Final = frozenset({"resource", "audience"})
+_OMITTED: Final = (None,)
 _SCOPE_TOKEN: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 
 
@@ -94,8 +95,7 @@ class Form:
 
     def get(self, name: str) -> str | None:
         """The value of a parameter that may occur once, or None."""
-        values = self._values.get(name)
-        return values[0] if values else None
+        return self._values.get(name, _OMITTED)[0]
 
     def require(self, name: str) -> str:
         """The value of a parameter that must be there. Raises `OAuthError` `invalid_request`."""
@@ -123,15 +123,11 @@ def parse_form(body: bytes) -> Form:
         return Form(MappingProxyType({}))
     if body.count(b"&") >= MAX_FORM_PARAMETERS:
         raise _invalid_request(Refusal.REQUEST_TOO_LARGE, f"the form has more than {MAX_FORM_PARAMETERS} parameters")
-    seen: set[str] = set()
-    values: dict[str, tuple[str, ...]] = {}
-    for name, _, value in _pairs(body):
-        if name in seen and name not in _REPEATABLE:
-            raise _invalid_request(Refusal.REPEATED_PARAMETER, f"{name} is repeated")
-        seen.add(name)
-        if value:
-            values[name] = (*values.get(name, ()), value)
-    return Form(MappingProxyType(values), frozenset(seen))
+    pairs = _pairs(body)
+    names = frozenset([name for name, _, _ in pairs])
+    if len(names) < len(pairs):
+        return Form(MappingProxyType(_gather(pairs)), names)
+    return Form(MappingProxyType({name: (value,) for name, _, value in pairs if value}), names)
 
 
 def parse_scope(text: str) -> tuple[str, ...]:
@@ -145,6 +141,19 @@ def parse_scope(text: str) -> tuple[str, ...]:
 def format_scope(tokens: Iterable[str]) -> str:
     """The wire form of scope tokens (RFC 6749 §3.3)."""
     return " ".join(tokens)
+
+
+def _gather(pairs: Iterable[tuple[str, str, str]]) -> dict[str, tuple[str, ...]]:
+    """The values of parameters of which some repeat."""
+    values: dict[str, tuple[str, ...]] = {}
+    seen: set[str] = set()
+    for name, _, value in pairs:
+        if name in seen and name not in _REPEATABLE:
+            raise _invalid_request(Refusal.REPEATED_PARAMETER, f"{name} is repeated")
+        seen.add(name)
+        if value:
+            values[name] = (*values.get(name, ()), value)
+    return values
 
 
 def _pairs(body: bytes) -> list[tuple[str, str, str]]:
