@@ -15,11 +15,23 @@ _HEAD: Final = re.compile(
     rb"((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t -~\x80-\xff]*+\r\n)++)\r\n"
 )
 _FIELD: Final = re.compile(rb"([^:]++):[\t ]*+([^\r]*+)\r\n")
+_END: Final = b"\r\n\r\n"
 _MAX_HEAD_BYTES: Final = 8 * 1024
 _LENGTH: Final = re.compile(rb"0|[1-9][0-9]{0,8}")
 # What frames a body in another way, or asks for more than an answer.
 _NOT_PLAIN: Final = frozenset({b"transfer-encoding", b"upgrade", b"http2-settings", b"expect", b"te", b"trailer"})
 _CONNECTION: Final = {None: False, b"keep-alive": False, b"close": True}
+
+# Clients send the same head again and again. What is in one that is remembered is no secret of anybody: other fields
+# hold passwords, proofs, tokens, or whatever a client likes.
+_WITHOUT_SECRETS: Final = frozenset({
+    b"accept", b"accept-charset", b"accept-encoding", b"accept-language", b"cache-control", b"connection",
+    b"content-length", b"content-type", b"host", b"pragma", b"user-agent",
+})  # fmt: skip
+_MAX_REMEMBERED_BYTES: Final = 1024
+_MAX_REMEMBERED: Final = 256
+_remembered: Final[dict[bytes, "PlainHead"]] = {}
+"""By all their bytes: reading them again would tell nothing else."""
 
 
 class PlainHead(NamedTuple):
@@ -28,8 +40,8 @@ class PlainHead(NamedTuple):
     method: bytes
     target: bytes
     """A path, with nothing decoded."""
-    headers: list[tuple[bytes, bytes]]
-    """Names in lower case, each once; values without the white space around them."""
+    headers: tuple[tuple[bytes, bytes], ...]
+    """Names in lower case, each once; values without the white space around them. Requests share it."""
     body_length: int
     closes: bool
     """The client wants the connection to end after the answer."""
@@ -39,11 +51,29 @@ class PlainHead(NamedTuple):
 
 def read_plain_head(data: bytes) -> PlainHead | None:
     """The head at the beginning of `data`, if it is there to its end, and plain."""
-    match = _HEAD.match(data, 0, _MAX_HEAD_BYTES)
+    end = data.find(_END, 0, _MAX_HEAD_BYTES)
+    if end < 0:
+        return None
+    octets = data[: end + len(_END)]
+    head = _remembered.get(octets)
+    if head is None and (head := _read(octets)) is not None:
+        _remember(octets, head)
+    return head
+
+
+def _remember(octets: bytes, head: PlainHead) -> None:
+    if len(octets) <= _MAX_REMEMBERED_BYTES and _WITHOUT_SECRETS.issuperset([name for name, _ in head.headers]):
+        if len(_remembered) >= _MAX_REMEMBERED:
+            _remembered.clear()
+        _remembered[octets] = head
+
+
+def _read(octets: bytes) -> PlainHead | None:
+    match = _HEAD.fullmatch(octets)
     if match is None:
         return None
     method, target, lines = match.groups()
-    headers = [(name.lower(), value.rstrip(b"\t ")) for name, value in _FIELD.findall(lines)]
+    headers = tuple([(name.lower(), value.rstrip(b"\t ")) for name, value in _FIELD.findall(lines)])
     members = dict(headers)
     if len(members) != len(headers) or b"host" not in members or not _NOT_PLAIN.isdisjoint(members):
         return None
@@ -52,4 +82,4 @@ def read_plain_head(data: bytes) -> PlainHead | None:
     closes = _CONNECTION.get(connection if connection is None else connection.lower())
     if closes is None or not _LENGTH.fullmatch(length):
         return None
-    return PlainHead(method, target, headers, int(length), closes, match.end())
+    return PlainHead(method, target, headers, int(length), closes, len(octets))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from mtls_as.tls.plain_request import read_plain_head
+from mtls_as.tls.plain_request import PlainHead, read_plain_head
 from mtls_as.tls.protocols import StrictConnection
 from tests.tls.test_smuggling import REFUSED
 
@@ -94,7 +94,8 @@ def agree(data: bytes) -> bool:
     request = judge(data)
     assert request is not None
     assert (head.method, head.target, request.http_version) == (request.method, request.target, b"1.1")
-    assert head.headers == list(request.headers)
+    assert list(head.headers) == list(request.headers)
+    assert read_plain_head(data) == head  # though it may be remembered by now
     assert data[: head.size].endswith(b"\r\n\r\n")
     connection = StrictConnection(h11.SERVER)
     body = bytes(head.body_length)
@@ -155,6 +156,53 @@ def test_long_heads_are_left_to_h11() -> None:
     assert read_plain_head(b"POST / HTTP/1.1\r\nHost: x\r\n" + many + b"\r\n") is None
     assert read_plain_head(b"POST / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 100_000) is None
     assert read_plain_head(b"POST / HTTP/1.1\r\n" + b"X" * 100_000) is None
+
+
+@pytest.fixture
+def remembered(monkeypatch: pytest.MonkeyPatch) -> dict[bytes, PlainHead]:
+    """What is remembered, which is nothing yet."""
+    heads: dict[bytes, PlainHead] = {}
+    monkeypatch.setattr("mtls_as.tls.plain_request._remembered", heads)
+    return heads
+
+
+def request(*fields: bytes) -> bytes:
+    return b"\r\n".join([b"POST /token HTTP/1.1", b"Host: as.example", *fields, b"Content-Length: 4", b"", b"body"])
+
+
+def test_a_head_that_comes_again_is_not_read_again(remembered: dict[bytes, PlainHead]) -> None:
+    """Whatever body is behind it."""
+    head = read_plain_head(request(b"User-Agent: client/1.0", b"Accept: */*"))
+    assert head is not None
+    assert read_plain_head(request(b"User-Agent: client/1.0", b"Accept: */*")[:-4] + b"other") is head
+    assert list(remembered.values()) == [head]
+
+
+@pytest.mark.parametrize(
+    "field",
+    [b"Authorization: Basic YTpi", b"DPoP: proof", b"Cookie: a=b", b"X-Api-Key: secret", b"Proxy-Authorization: x"],
+    ids=ascii,
+)
+def test_a_head_that_may_hold_a_secret_is_not_remembered(remembered: dict[bytes, PlainHead], field: bytes) -> None:
+    """Every field that is not known to hold none may."""
+    assert read_plain_head(request(field)) is not None
+    assert not remembered
+
+
+def test_what_is_remembered_is_bounded(remembered: dict[bytes, PlainHead]) -> None:
+    """However many heads a client thinks of, and however long they are."""
+    for number in range(1000):
+        assert read_plain_head(request(b"User-Agent: %d" % number)) is not None
+        assert 0 < len(remembered) <= 256
+    remembered.clear()
+    assert read_plain_head(request(b"User-Agent: " + b"x" * 1000)) is not None
+    assert not remembered
+
+
+def test_what_is_not_plain_is_not_remembered(remembered: dict[bytes, PlainHead]) -> None:
+    assert read_plain_head(request(b"Content-Length: 4")) is None
+    assert read_plain_head(request(b"Connection: upgrade")) is None
+    assert not remembered
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.filter_too_much])
