@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import os
 import socket
 import time
@@ -138,9 +139,14 @@ class AuditTrail:
                 _diagnostics.error("%d events were never recorded in the audit trail", len(self._waiting))
 
     async def flush(self) -> None:
-        """Record what waits. If the storage does not answer, it waits on."""
+        """Record what waits. If the storage does not answer, it waits on.
+
+        What comes meanwhile is for the next time: a batch of what comes while another is stored would be small, and one
+        costs as much as a hundred records do.
+        """
+        batches = math.ceil(len(self._waiting) / _BATCH)
         try:
-            while self._waiting or self._gap:
+            for _ in range(max(batches, 1 if self._gap else 0)):
                 await self._record_batch()
         except StorageUnavailable as error:
             if not self._is_failing:

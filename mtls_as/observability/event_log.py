@@ -81,8 +81,12 @@ class EventLog:
         self._empty()
 
     def _empty(self) -> None:
-        while self._waiting:
-            self._write([self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))])
+        """Write what waits. What comes meanwhile is to be gathered first, too."""
+        left = len(self._waiting)
+        while left:
+            batch = [self._waiting.popleft() for _ in range(min(_BATCH, left))]
+            self._write(batch)
+            left -= len(batch)
 
     def _write(self, batch: list[tuple[float, Event]]) -> None:
         lines = [event_line(at, event) for at, event in batch]

@@ -86,6 +86,24 @@ async def test_requests_of_the_named_endpoints_are_recorded(store: Store, clock:
     assert (made.depth, made.lag, made.written, made.lost) == (0, 0.0, 3, 0)
 
 
+async def test_what_comes_while_records_are_stored_waits_for_the_next_time(store: Store, clock: Clock) -> None:
+    """Batches under load are not as small as what comes while one is stored; and none is passed over."""
+    made = trail(store, clock)
+    append = store.append
+
+    async def append_slowly(entries: Sequence[AuditEntry]) -> None:
+        made(RequestEvent(endpoint="token", token_id="late"))
+        await append(entries)
+
+    store.append = append_slowly  # type: ignore[method-assign] # this one alone
+    made(RequestEvent(endpoint="token", token_id="t1"))
+    made(RequestEvent(endpoint="token", token_id="t2"))
+    await made.flush()
+    assert ([record["token_id"] for record in store.members()], made.depth) == (["t1", "t2"], 1)
+    await made.flush()
+    assert [record["token_id"] for record in store.members()] == ["t1", "t2", "late"]
+
+
 async def test_what_else_happens_is_recorded_too(store: Store, clock: Clock) -> None:
     made = trail(store, clock)
     made.note(ReloadEvent(cause="signal", outcome=ReloadOutcome.SUCCEEDED, generation=2))

@@ -248,6 +248,34 @@ def test_a_full_disk_is_told_once_and_when_it_is_over(caplog: pytest.LogCaptureF
     assert "3 events were lost for good" in caplog.text
 
 
+def test_what_comes_while_lines_are_written_is_gathered_first() -> None:
+    """Writes under load are not as small as what comes during one; at the end nothing is left."""
+
+    class Output:
+        lines = 0
+        writes = 0
+
+        def write(self, lines: Sequence[bytes]) -> None:
+            self.lines += len(lines)
+            self.writes += 1
+            if self.writes < 3:
+                for _ in range(5):
+                    log(RequestEvent(endpoint="token"))
+
+        def close(self) -> None:
+            pass
+
+    output = Output()
+    log = EventLog(output, clock=time.time)
+    log(RequestEvent(endpoint="token"))
+    log._empty()
+    assert (output.lines, log.depth) == (1, 5)
+    with log.writing():
+        while output.writes < 3:
+            time.sleep(0.005)
+    assert (output.lines, log.depth, log.lost) == (11, 0, 0)
+
+
 def test_diagnostics_can_be_json_too() -> None:
     """One line each, with the traceback in it; escaped like an event."""
     try:
