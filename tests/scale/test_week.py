@@ -48,9 +48,9 @@ EXPECTED = (
     *("POST token 200 None", "POST revoke 200 None", "POST introspect 200 None", "POST register 201 None"),
     *("DELETE register 204 None", "POST token 401 subject_mismatch"),
 )
-POOL = "pool_size = 2"
-"""Connections to PostgreSQL, each of which keeps some hundred prepared statements. Five meet those that are seldom used
-so late that their caches fill until the end of the week; these two are full when objects are first counted."""
+POOL = "pool_size = 1"
+"""Connections to PostgreSQL. Of each, SQLAlchemy keeps prepared statements, and forgets fifty when there are 150. The
+caches of five take all week to fill, and then differ by up to 250, of several objects each; that of one by fifty."""
 MORE_OBJECTS = 300
 """Of a kind, which come and go."""
 MORE_BYTES = 16 * 2**20
