@@ -7,7 +7,6 @@ exists only while there is something to do, so that an idle connection has no ta
 
 import asyncio
 import logging
-import math
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from hypercorn.typing import ConnectionState
 from OpenSSL import SSL
 
 from mtls_as.tls.context import NoCommonProtocol
+from mtls_as.tls.deadline import Deadline
 from mtls_as.tls.direct_lane import DirectLane
 from mtls_as.tls.endpoint import Endpoint
 from mtls_as.tls.extension import ConnectionFacts
@@ -44,7 +44,7 @@ class TLSConnection:
     __slots__ = (
         "_accepted_at", "_deadline", "_direct", "_drained", "_ended", "_endpoint", "_facts", "_flush_due", "_http",
         "_inbox", "_lingers", "_loop", "_outbox", "_progress", "_pumping", "_reading_paused", "_started",
-        "_state", "_tasks", "_timer", "_tls", "_transport", "_wakes_at", "_writing_paused",
+        "_state", "_tasks", "_tls", "_transport", "_writing_paused",
     )  # fmt: skip
 
     _facts: ConnectionFacts
@@ -69,9 +69,7 @@ class TLSConnection:
         self._started = False
         self._ended = False
         self._lingers = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._wakes_at = math.inf
-        self._deadline = math.inf
+        self._deadline = Deadline(self._loop, self._expire)
         self._progress = 0.0
         self._accepted_at = 0.0
 
@@ -89,7 +87,7 @@ class TLSConnection:
             self._fail_handshake(refusal or SERVER_STOPPING)
             return
         self._tls = self._endpoint.open_layer()
-        self._set_deadline(self._endpoint.timeouts.handshake)
+        self._deadline.set(self._endpoint.timeouts.handshake)
         if not self._endpoint.listener.tls:
             self._handshake(self._tls)
 
@@ -138,7 +136,7 @@ class TLSConnection:
         if self._state is State.HANDSHAKE:
             self._leave_handshake(PEER_CLOSED)
         self._state = State.LOST
-        self._clear_timer()
+        self._deadline.end()
         self._tls = None
         if self._inbox is not None:
             self._inbox.clear()
@@ -192,7 +190,7 @@ class TLSConnection:
         self._leave_handshake(reason)
         self._state = State.CLOSING
         self._transport.close()
-        self._set_deadline(_LINGER_SECONDS)
+        self._deadline.set(_LINGER_SECONDS)
 
     def _leave_handshake(self, failure: str | None) -> None:
         self._endpoint.population.handshakes -= 1
@@ -204,7 +202,7 @@ class TLSConnection:
 
     def _start_http(self, tls: RecordLayer | PlainLayer) -> None:
         endpoint = self._endpoint
-        self._set_deadline(endpoint.timeouts.request_head)
+        self._deadline.set(endpoint.timeouts.request_head)
         self._facts = tls.extension(listener=endpoint.listener.name, server_cert=endpoint.server_cert)
         if tls.speaks_http_2:
             self._http = HTTP2(
@@ -299,7 +297,7 @@ class TLSConnection:
             self._started = True
         if self._state is State.IDLE and isinstance(self._http, HTTP1):
             self._state = State.HEAD
-            self._set_deadline(self._endpoint.timeouts.request_head)
+            self._deadline.set(self._endpoint.timeouts.request_head)
         if self._inbox is None:
             self._inbox = Inbox()
         self._inbox.put(chunks)
@@ -471,7 +469,7 @@ class TLSConnection:
             return
         self._state = State.CLOSING
         self._lingers = (lingers or self._client_may_be_sending()) and not self._ended
-        self._set_deadline(self._endpoint.timeouts.idle)
+        self._deadline.set(self._endpoint.timeouts.idle)
         if not self._outbox.size:
             try:
                 self._transport.write(self._tls.close_notify())
@@ -500,7 +498,7 @@ class TLSConnection:
         if self._reading_paused:
             self._reading_paused = False
             self._transport.resume_reading()
-        self._set_deadline(_LINGER_SECONDS)
+        self._deadline.set(_LINGER_SECONDS)
 
     # Requests, tasks and time
 
@@ -509,15 +507,15 @@ class TLSConnection:
             return
         if not idle:
             self._state = State.BUSY
-            self._set_deadline(self._endpoint.timeouts.idle)
+            self._deadline.set(self._endpoint.timeouts.idle)
         elif self._endpoint.draining and not self._parts_later():
             self._close_politely()
         elif self._endpoint.draining:
             self._state = State.IDLE
-            self._set_deadline(_PARTING_SECONDS)
+            self._deadline.set(_PARTING_SECONDS)
         else:
             self._state = State.IDLE
-            self._set_deadline(self._endpoint.timeouts.idle)
+            self._deadline.set(self._endpoint.timeouts.idle)
 
     def _parts_later(self) -> bool:
         """Whether an HTTP/2 connection has not sent all yet, or has a moment left.
@@ -545,30 +543,6 @@ class TLSConnection:
         self._http = None
         self._tasks = None
 
-    def _set_deadline(self, seconds: float) -> None:
-        """Let `_expire` be called in so many seconds, in place of the deadline before."""
-        self._deadline = self._loop.time() + seconds
-        if self._deadline < self._wakes_at:
-            self._set_timer(self._deadline)
-
-    def _set_timer(self, when: float) -> None:
-        self._clear_timer()
-        self._wakes_at = when
-        self._timer = self._loop.call_at(when, self._look_at_deadline)
-
-    def _clear_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _look_at_deadline(self) -> None:
-        """Most deadlines are put off before they are reached, which so costs no new timer."""
-        self._wakes_at = math.inf
-        if self._loop.time() < self._deadline:
-            self._set_timer(self._deadline)
-        else:
-            self._expire()
-
     def _expire(self) -> None:
         match self._state:
             case State.HANDSHAKE:
@@ -589,7 +563,7 @@ class TLSConnection:
         if self._writing_paused or sends_nothing:
             left = self._progress + idle - self._loop.time()
         if left > 0:
-            self._set_deadline(left)
+            self._deadline.set(left)
         else:
             self._transport.abort()
 

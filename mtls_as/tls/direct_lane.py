@@ -160,7 +160,8 @@ class DirectLane:
             self._answer(self._head, None)
 
     def _answer(self, head: PlainHead, body: bytes | None) -> None:
-        self._stop_waiting()
+        if self._late is not None:
+            self._stop_waiting()
         if self._endpoint is None:
             return
         scope = {
