@@ -15,7 +15,7 @@ from mtls_as.server.ports import Clock
 
 NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749 §5.1
 _FORM: Final = b"application/x-www-form-urlencoded"
-_CONTENT_TYPE, _AUTHORIZATION, _DPOP = _READ = (b"content-type", b"authorization", b"dpop")
+_CONTENT_TYPE, _ACCEPT, _AUTHORIZATION, _DPOP = _READ = (b"content-type", b"accept", b"authorization", b"dpop")
 _NO_HEADERS: Final[dict[bytes, tuple[bytes, ...]]] = dict.fromkeys(_READ, ())
 
 Handler = Callable[[ClientRequest, RequestEvent], Awaitable[Answer]]
@@ -41,6 +41,7 @@ async def answer_client_request(
         body = await _read_form(scope, headers[_CONTENT_TYPE], read_body)
         request = ClientRequest(
             body=body,
+            accept=_texts(headers[_ACCEPT]),
             certificate=certificate(scope, event),
             authorization=_texts(headers[_AUTHORIZATION]),
             dpop=_texts(headers[_DPOP]),
@@ -54,11 +55,6 @@ async def answer_client_request(
     event.latency_seconds = time.perf_counter() - started
     emit(event)
     return answer
-
-
-def header_values(scope: Mapping[str, Any], name: bytes) -> tuple[str, ...]:
-    """The values of every header of this name, as they are; `name` is in lower case."""
-    return tuple([value.decode("latin-1") for header, value in scope["headers"] if header == name])
 
 
 def _headers(scope: Mapping[str, Any]) -> dict[bytes, tuple[bytes, ...]]:

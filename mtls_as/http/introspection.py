@@ -5,7 +5,7 @@ from typing import Any
 
 from mtls_as.http.answers import Answer, json_answer, text_answer
 from mtls_as.http.certificate import CertificateSource
-from mtls_as.http.client_request import NO_STORE, answer_client_request, header_values
+from mtls_as.http.client_request import NO_STORE, answer_client_request
 from mtls_as.rfc.rfc9701_jwt_introspection import MEDIA_TYPE, wants_signed_answer
 from mtls_as.server.endpoints.client_request import ClientRequest
 from mtls_as.server.endpoints.introspection import IntrospectionEndpoint
@@ -23,10 +23,8 @@ async def answer_introspection_request(
     emit: EventSink,
 ) -> Answer:
     """Answer one introspection request: its ASGI scope, and how to read its body, bounded in size and time."""
-    is_signed = wants_signed_answer(",".join(header_values(scope, b"accept")))
-
     async def handle(request: ClientRequest, event: RequestEvent) -> Answer:
-        if is_signed:
+        if wants_signed_answer(",".join(request.accept)):
             return text_answer(await endpoint.signed_answer(request, event), content_type=MEDIA_TYPE, headers=NO_STORE)
         return json_answer(await endpoint.answer(request, event), headers=NO_STORE)
 

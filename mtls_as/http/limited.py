@@ -5,7 +5,7 @@ The body was read by then, since an answer before its end would cost a connectio
 
 from dataclasses import dataclass
 
-from mtls_as.http.certificate import CertificateSource, Scope, forwarded_for, peer_address
+from mtls_as.http.certificate import CertificateSource, Scope, forwarded_for
 from mtls_as.pki.presented import PresentedCertificate
 from mtls_as.server.events import RequestEvent
 from mtls_as.server.limits import RequestLimits
@@ -20,7 +20,7 @@ class LimitedCertificate:
 
     def __call__(self, scope: Scope, event: RequestEvent) -> PresentedCertificate | None:
         """As `source`. Raises `OAuthError` `temporarily_unavailable` for a request too many."""
-        event.counted_as = key = self.limits.admit(event.endpoint, peer_address(scope))
+        event.counted_as = key = self.limits.admit(event.endpoint, event.peer)
         certificate = self.source(scope, event)
         self.limits.refuse_penalised(event.endpoint, key, certificate)
         return certificate

@@ -6,7 +6,6 @@ reason with its detail. Only `mtls_as.http.errors` turns it into an HTTP answer.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
@@ -85,13 +84,18 @@ class OAuthError(Exception):
         """Seconds after which the same request may be answered, where that is known."""
 
 
-@dataclass(frozen=True, slots=True)
 class Form:
-    """The parameters of one `application/x-www-form-urlencoded` body; empty values count as omitted (RFC 6749 §3.2)."""
+    """The parameters of one `application/x-www-form-urlencoded` body; empty values count as omitted (RFC 6749 §3.2).
 
-    _values: Mapping[str, tuple[str, ...]]
-    names: frozenset[str] = frozenset()
-    """Of all parameters, also of those that count as omitted."""
+    It says nothing of itself in a log, since there are secrets in it.
+    """
+
+    __slots__ = ("_values", "names")
+
+    def __init__(self, values: Mapping[str, tuple[str, ...]], names: frozenset[str] = frozenset()) -> None:
+        self._values = values
+        self.names: Final = names
+        """Of all parameters, also of those that count as omitted."""
 
     def get(self, name: str) -> str | None:
         """The value of a parameter that may occur once, or None."""
@@ -120,14 +124,14 @@ def parse_form(body: bytes) -> Form:
     if len(body) > MAX_FORM_BYTES:
         raise _invalid_request(Refusal.REQUEST_TOO_LARGE, f"the form has {len(body)} bytes")
     if not body:
-        return Form(MappingProxyType({}))
+        return Form({})
     if body.count(b"&") >= MAX_FORM_PARAMETERS:
         raise _invalid_request(Refusal.REQUEST_TOO_LARGE, f"the form has more than {MAX_FORM_PARAMETERS} parameters")
     pairs = _pairs(body)
     names = frozenset([name for name, _, _ in pairs])
     if len(names) < len(pairs):
-        return Form(MappingProxyType(_gather(pairs)), names)
-    return Form(MappingProxyType({name: (value,) for name, _, value in pairs if value}), names)
+        return Form(_gather(pairs), names)
+    return Form({name: (value,) for name, _, value in pairs if value}, names)
 
 
 def parse_scope(text: str) -> tuple[str, ...]:

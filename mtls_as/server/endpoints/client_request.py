@@ -15,8 +15,10 @@ class ClientRequest(Struct, frozen=True, kw_only=True):  # one for each request,
     """A request of a client. `certificate` is the one whose key this connection proved, `at` is in epoch seconds."""
 
     body: bytes
+    accept: tuple[str, ...] = ()
+    """The values of the Accept headers, as they are."""
     authorization: tuple[str, ...] = ()
-    """The values of the Authorization headers, as they are."""
+    """The values of the Authorization headers, likewise."""
     dpop: tuple[str, ...] = ()
     """The values of the DPoP headers, likewise."""
     certificate: PresentedCertificate | None
