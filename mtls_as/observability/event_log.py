@@ -12,10 +12,10 @@ from mtls_as.observability.event_outputs import Output
 
 CAPACITY: Final = 10_000
 """Events that wait to be written. When the log is not read for longer, events are lost, and their number is told."""
-GATHER_SECONDS: Final = 0.02
-"""How long the writer waits for further events after the first: one awakening and one write for all of them."""
+GATHER_SECONDS: Final = 0.05
+"""How long the writer waits for further events: one awakening and one write for all of them."""
 CLOSING_SECONDS: Final = 5.0
-_BATCH: Final = 256
+_BATCH: Final = 512
 
 _diagnostics = logging.getLogger(__name__)
 
@@ -72,13 +72,19 @@ class EventLog:
                 self._output.close()
 
     def _write_all(self) -> None:
-        while not self._ending.is_set():
-            self._something.wait()
-            self._ending.wait(GATHER_SECONDS)
-            # Cleared before it is emptied: what comes meanwhile sets it again.
-            self._something.clear()
-            self._empty()
+        while not self._ending.wait(GATHER_SECONDS):
+            if self._waiting:
+                self._empty()
+            else:
+                self._sleep()
         self._empty()
+
+    def _sleep(self) -> None:
+        """Wait for an event. While they come, there is one awakening for each gathering, and nobody has to wake it."""
+        self._something.clear()
+        # Looked at after that: whatever comes from now on sets it again.
+        if not self._waiting and not self._ending.is_set():
+            self._something.wait()
 
     def _empty(self) -> None:
         """Write what waits. What comes meanwhile is to be gathered first, too."""
