@@ -33,6 +33,8 @@ PRUNE_SECONDS: Final = 600.0
 FIRST_PRUNE_SECONDS: Final = 60.0
 _LAST_FLUSH_SECONDS: Final = 5.0
 _BATCH: Final = 1_000
+_ENOUGH: Final = 800
+"""Events that are recorded before it is time to. A batch has room for those, too, that come until it begins."""
 _SLICE: Final = 50
 """Entries that are made before requests have their turn."""
 # Whoever asks too often is to push nobody's records out.
@@ -76,6 +78,8 @@ class AuditTrail:
         self._gap = 0
         self._gap_began = 0.0
         self._is_failing = False
+        self._wake = asyncio.Event()
+        self._is_over = False
         self._has_started = False
         self._entry = entry_maker(socket.gethostname(), os.getpid())
         self.written = 0
@@ -97,6 +101,8 @@ class AuditTrail:
         """Have anything recorded. Neither blocks nor raises."""
         if len(self._waiting) < self._capacity:
             self._waiting.append((self._clock(), event))
+            if len(self._waiting) == _ENOUGH:
+                self._wake.set()
         else:
             self._lose(1, "more events wait than memory is meant to hold")
 
@@ -121,18 +127,19 @@ class AuditTrail:
 
     @contextlib.asynccontextmanager
     async def recording(self, *, every: float = FLUSH_SECONDS) -> AsyncIterator[None]:
-        """Record what comes, every so many seconds, and what is left at the end."""
-        stop = asyncio.Event()
+        """Record what comes, every so many seconds and whenever there is enough, and what is left at the end."""
         now = self._clock()
         self._counted_at, self._prune_at = now + COUNTED_SECONDS, now + FIRST_PRUNE_SECONDS
-        task = asyncio.create_task(self._record_until(stop, every))
+        self._is_over = False
+        task = asyncio.create_task(self._record_repeatedly(every))
         try:
             yield
         finally:
             self._note_counted()
             if self._has_started:
                 self.note({"event": "stop", "written": self.written + len(self._waiting), "lost": self.lost})
-            stop.set()
+            self._is_over = True
+            self._wake.set()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(task, _LAST_FLUSH_SECONDS)
             if self._waiting:
@@ -168,21 +175,29 @@ class AuditTrail:
             if forgotten:
                 self.note({"event": "pruned", "count": forgotten})
 
-    async def _record_until(self, stop: asyncio.Event, every: float) -> None:
+    async def _record_repeatedly(self, every: float) -> None:
         is_over = False
         while not is_over:
-            is_over = stop.is_set()
+            is_over, is_well = self._is_over, False
             try:
                 if self._clock() >= self._counted_at:
                     self._note_counted()
                 await self.flush()
                 await self.prune()
+                is_well = not self._is_failing
             except Exception:  # noqa: BLE001 # whatever happens here, later events are to be recorded all the same
                 _diagnostics.exception("the audit trail could not be written")
-            if not is_over:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(every):
-                        await stop.wait()
+            if not (is_over or (is_well and len(self._waiting) >= _ENOUGH)):
+                await self._sleep(every)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait so long, or until there is enough to record, or it is over."""
+        self._wake.clear()
+        if self._is_over:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
 
     async def _record_batch(self) -> None:
         batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]

@@ -21,9 +21,11 @@ class Store:
     def __init__(self) -> None:
         self.entries: list[AuditEntry] = []
         self.failure: Exception | None = None
+        self.asked = 0
         self.pruned: list[tuple[float, int]] = []
 
     async def append(self, entries: Sequence[AuditEntry]) -> None:
+        self.asked += 1
         await asyncio.sleep(0)
         if self.failure is not None:
             raise self.failure
@@ -102,6 +104,25 @@ async def test_what_comes_while_records_are_stored_waits_for_the_next_time(store
     assert ([record["token_id"] for record in store.members()], made.depth) == (["t1", "t2"], 1)
     await made.flush()
     assert [record["token_id"] for record in store.members()] == ["t1", "t2", "late"]
+
+
+async def test_many_events_are_recorded_before_it_is_time(store: Store, clock: Clock) -> None:
+    """A busy server fills no memory within a second; one whose storage is away does not ask it without end."""
+    made = trail(store, clock, capacity=10_000)
+
+    async def come(numbers: range) -> None:
+        for number in numbers:
+            made(RequestEvent(endpoint="token", token_id=str(number)))
+            await asyncio.sleep(0)
+
+    async with made.recording(every=3_600.0):
+        await come(range(2_000))
+        assert len(store.entries) >= 800
+        store.failure, asked = StorageUnavailable("it is away"), store.asked
+        await come(range(2_000, 6_000))
+        assert store.asked - asked == 1
+        store.failure = None
+    assert [record["token_id"] for record in store.members()] == [str(number) for number in range(6_000)]
 
 
 async def test_what_else_happens_is_recorded_too(store: Store, clock: Clock) -> None:
