@@ -42,15 +42,17 @@ class Owner(Protocol):
         ...
 
     def connection_lost(self) -> None:
-        """Called last, and once, never within a call of the transport's methods."""
+        """Called last, and once, never within another call in either direction."""
         ...
 
 
 class Transport:
     """One accepted connection, from `open` until its owner's `connection_lost`."""
 
-    __slots__ = ("_fd", "_is_closing", "_is_full", "_is_over", "_loop", "_owner", "_reads", "_sends_eof", "_socket",
-                 "_unsent", "peername")  # fmt: skip
+    __slots__ = (
+        "_fd", "_is_closing", "_is_full", "_is_over", "_is_receiving", "_loop", "_owner", "_reads", "_sends_eof",
+        "_socket", "_unsent", "peername",
+    )  # fmt: skip
 
     _owner: Owner
 
@@ -65,6 +67,7 @@ class Transport:
         self._sends_eof = False
         self._is_closing = False
         self._is_over = False
+        self._is_receiving = False
         self.peername = peername
         """Where the connection comes from, as the socket has it."""
 
@@ -136,7 +139,8 @@ class Transport:
         if self._unsent:
             self._unsent.clear()
             self._loop.remove_writer(self._fd)
-        self._loop.call_soon(self._lose)
+        if not self._is_receiving:  # else when that is over, which spares a turn of the loop
+            self._loop.call_soon(self._lose)
 
     def _receive(self) -> None:
         try:
@@ -146,6 +150,7 @@ class Transport:
         except OSError:
             self.abort()
             return
+        self._is_receiving = True
         try:
             if data:
                 self._owner.data_received(data)
@@ -154,6 +159,10 @@ class Transport:
                 self._owner.eof_received()
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - as in `_tell`, one call less
             self._fail(error)
+        finally:
+            self._is_receiving = False
+        if self._is_over:
+            self._lose()
 
     def _send_rest(self) -> None:
         try:

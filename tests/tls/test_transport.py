@@ -209,6 +209,29 @@ async def test_the_end_is_never_told_within_a_call(pair: Pair) -> None:
     assert pair.owner.told == ["made", "lost"]
 
 
+@pytest.mark.parametrize("what", ["data", "eof"])
+@pytest.mark.parametrize("ends", [Transport.close, Transport.abort], ids=["close", "abort"])
+async def test_the_end_is_told_once_when_what_was_received_is_dealt_with(
+    pair: Pair, what: str, ends: Callable[[Transport], None]
+) -> None:
+    during: list[str] = []
+
+    def end(told: str) -> None:
+        if told == what:
+            ends(pair.transport)
+            ends(pair.transport)
+            during.extend(pair.owner.told)
+
+    pair.owner.act = end
+    pair.open()
+    if what == "data":
+        pair.peer.send(b"data")
+    pair.peer.shutdown(socket.SHUT_WR)
+    await pair.lost()
+    assert during == ["made", what]
+    assert pair.owner.told == ["made", what, "lost"]
+
+
 async def test_an_end_of_stream_comes_behind_what_was_written(pair: Pair) -> None:
     pair.open()
     pair.transport.write(bytes(MIB))
