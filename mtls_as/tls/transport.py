@@ -1,8 +1,8 @@
 """Bytes in and out of an accepted socket, on the event loop.
 
 asyncio's own transports do the same for protocols of every kind: with a task, a future, a dictionary and three turns of
-the loop for each connection, and memory of 256 KiB for each read. Here is what one kind of owner needs, with the names
-and the behaviour of `asyncio.Transport`.
+the loop for each connection, and new memory of 256 KiB for each read. Here is what one kind of owner needs, with the
+names and the behaviour of `asyncio.Transport`.
 """
 
 import asyncio
@@ -11,7 +11,8 @@ import socket
 from collections.abc import Callable
 from typing import Final, Protocol
 
-_RECEIVED_AT_ONCE: Final = 64 * 1024
+RECEIVED_AT_ONCE: Final = 256 * 1024
+"""As much as asyncio's transports. A body that comes at once is so there at once, whether or not anybody reads it."""
 _HIGH_WATER: Final = 64 * 1024
 """When more bytes wait to be sent, the owner is told to pause."""
 _LOW_WATER: Final = 16 * 1024
@@ -50,15 +51,18 @@ class Transport:
     """One accepted connection, from `open` until its owner's `connection_lost`."""
 
     __slots__ = (
-        "_fd", "_is_closing", "_is_full", "_is_over", "_is_receiving", "_loop", "_owner", "_reads", "_sends_eof",
-        "_socket", "_unsent", "peername",
+        "_fd", "_is_closing", "_is_full", "_is_over", "_is_receiving", "_loop", "_memory", "_owner", "_reads",
+        "_sends_eof", "_socket", "_unsent", "peername",
     )  # fmt: skip
 
     _owner: Owner
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, accepted: socket.socket, peername: object) -> None:
-        """`accepted` does not block, and belongs to this transport from now on."""
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, accepted: socket.socket, peername: object, memory: memoryview
+    ) -> None:
+        """`accepted` does not block, and belongs to this transport from now on. `memory` all of one loop may share."""
         self._loop = loop
+        self._memory = memory
         self._socket = accepted
         self._fd = accepted.fileno()
         self._unsent = bytearray()
@@ -144,7 +148,7 @@ class Transport:
 
     def _receive(self) -> None:
         try:
-            data = self._socket.recv(_RECEIVED_AT_ONCE)
+            size = self._socket.recv_into(self._memory)
         except BlockingIOError:
             return
         except OSError:
@@ -152,8 +156,8 @@ class Transport:
             return
         self._is_receiving = True
         try:
-            if data:
-                self._owner.data_received(data)
+            if size:
+                self._owner.data_received(bytes(self._memory[:size]))
             else:
                 self.pause_reading()
                 self._owner.eof_received()
