@@ -23,6 +23,7 @@ async def answer_introspection_request(
     emit: EventSink,
 ) -> Answer:
     """Answer one introspection request: its ASGI scope, and how to read its body, bounded in size and time."""
+
     async def handle(request: ClientRequest, event: RequestEvent) -> Answer:
         if wants_signed_answer(",".join(request.accept)):
             return text_answer(await endpoint.signed_answer(request, event), content_type=MEDIA_TYPE, headers=NO_STORE)

@@ -8,6 +8,7 @@ exists only while there is something to do, so that an idle connection has no ta
 import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from hypercorn.events import Closed, Event, RawData, Updated
@@ -226,7 +227,7 @@ class TLSConnection:
             "query_string": b"",
             "root_path": "",
             "client": _address(self._transport.peername),
-            "server": _address(self._transport.sockname),
+            "server": _shared(_address(self._transport.sockname)),
             "extensions": {"mtls_as": self._facts.own_extension()},
         }
 
@@ -571,6 +572,12 @@ class TLSConnection:
     def _peer(self) -> str:
         peer = self._transport.peername
         return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "unknown"
+
+
+@lru_cache(maxsize=64)
+def _shared(address: tuple[str, int] | None) -> tuple[str, int] | None:
+    """The same object for the same address: a server has few, and many connections that would each keep one."""
+    return address
 
 
 def _address(name: object) -> tuple[str, int] | None:
