@@ -1,10 +1,11 @@
 """RFC 8259, JSON as this project takes it from others: one meaning for every reader, or an error.
 
-Repeated members, `NaN`, `Infinity`, lone surrogates and bytes that are not UTF-8 are refused, since two readers of such
-a document may see two different documents.
+Repeated members, `NaN`, `Infinity`, numbers beyond a double's, lone surrogates and bytes that are not UTF-8 are
+refused, since two readers of such a document may see two different documents.
 """
 
 import json
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -47,6 +48,13 @@ def _no_constant(_name: str) -> object:
     raise JSONError("NaN and Infinity are not JSON")
 
 
-_DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):  # and written again, it would be no number at all
+        raise JSONError("a number is too large")
+    return number
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_constant)
 # What `decode` calls between looking for white space; the stubs do not name it.
 _SCAN: Final[Callable[[str, int], tuple[object, int]]] = _DECODER.scan_once  # type: ignore[attr-defined] # as said

@@ -139,6 +139,12 @@ def test_what_is_no_array(bank: RunningServer, party: GetParty, text: str) -> No
     assert_refused(bank, ask(party("payer"), authorization_details=text))
 
 
+def test_a_number_that_no_double_holds(bank: RunningServer, party: GetParty) -> None:
+    """Written into a token it would be null, or no JSON: nobody is to guess what the client is allowed then."""
+    text = f'[{json.dumps(PAYMENT)[:-1]}, "most": 1e999}}]'
+    assert_refused(bank, ask(party("payer"), authorization_details=text))
+
+
 def test_types_that_the_client_is_not_registered_for(bank: RunningServer, party: GetParty) -> None:
     """§10: `authorization_details_types` of the client."""
     assert_refused(bank, ask(party("poor"), TRANSFER))

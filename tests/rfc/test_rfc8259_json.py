@@ -19,6 +19,7 @@ def test_reads_what_everybody_reads() -> None:
     [
         b"", b"{", b"nothing", b"{} {}", b"\xff", b'"\xed\xa0\x80"', b'"\\ud800"', b'{"\\udc00": 1}', b"\xef\xbb\xbf{}",
         b'{"a": 1, "a": 2}', b'[{"b": {"a": 1, "\\u0061": 1}}]', b"NaN", b"[Infinity]", b"[-Infinity]",
+        b"1e999", b"[-1e400]", b'{"amount": 1e309}',
         b"[" * 10_000, b'{"a":' * 5_000, b"9" * 5_000, b"'a'", b'{"a": 1,}',
     ],
 )  # fmt: skip
