@@ -151,8 +151,13 @@ def sign(claims: Mapping[str, object], *, type: str, kid: str, algorithm: str, p
     Raises `JWTError` for a key that does not fit the algorithm, and for a token longer than `verify` accepts. A signer
     of another kind goes the same way in steps: `signing_input`, a signature over it, `assemble`.
     """
-    message = signing_input(_to_json(claims), type=type, kid=kid, algorithm=algorithm)
+    message = signing_input(to_payload(claims), type=type, kid=kid, algorithm=algorithm)
     return assemble(message, signing_function(algorithm, private_key)(message))
+
+
+def to_payload(value: Mapping[str, object]) -> bytes:
+    """Claims, or a header, in JSON. Raises `ValueError` for infinity and what is no number, which JSON lacks."""
+    return _encode(value).encode("utf-8")
 
 
 def signing_input(payload: bytes, *, type: str, kid: str, algorithm: str) -> bytes:  # noqa: A002 # the header's own name
@@ -187,7 +192,7 @@ def assemble(message: bytes, signature: bytes, *, max_length: int = MAX_TOKEN_LE
 @lru_cache(maxsize=64)
 def _header_segment(type: str, kid: str, algorithm: str) -> str:  # noqa: A002 # the header's own name
     """One for all tokens of a key, so that in the steady state it is made once."""
-    header = encode_base64url(_to_json({"alg": algorithm, "typ": type, "kid": kid}))
+    header = encode_base64url(to_payload({"alg": algorithm, "typ": type, "kid": kid}))
     if len(header) > MAX_HEADER_LENGTH:
         raise JWTError("the header would be too long")
     return header
@@ -392,10 +397,6 @@ def fits(algorithm: str, key: PublicKey) -> bool:
         case _ if algorithm in ML_DSA_ALGORITHMS:
             return isinstance(key, MLDSAPublicKey) and algorithm_of(key) == algorithm  # RFC 9964 §3
     return False
-
-
-def _to_json(value: Mapping[str, object]) -> bytes:
-    return _encode(value).encode("utf-8")
 
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode

@@ -24,6 +24,7 @@ from mtls_as.rfc.rfc7519_jwt import (
     is_signature,
     signing_function,
     signing_input,
+    to_payload,
 )
 from mtls_as.server.ports import ExternalSigners, Signer, SignerUnavailable, SigningKeySource
 from mtls_as.server.signing_keys import ExternalKey, NoSigningKey, SigningKey
@@ -34,7 +35,6 @@ MAX_THREADS: Final = 16
 """How many signatures from outside are under way at once."""
 
 _MAX_SIGNERS: Final = 100
-# In a tenth of the time that `json` takes; what is signed here has been read as JSON, or is of our own making.
 _encode: Final = Encoder().encode
 
 
@@ -96,7 +96,7 @@ class TokenSigner:
         """
         try:
             signer = self._signers.get(key.kid) or self._signer(key)
-            message = signing_input(_encode(claims), type=type, kid=key.kid, algorithm=key.algorithm)
+            message = signing_input(_payload(claims), type=type, kid=key.kid, algorithm=key.algorithm)
             signature = await self._sign_outside(signer, message) if signer.blocks else signer.sign(message)
             return assemble(message, signature, max_length=max_length)
         except SignerUnavailable as error:
@@ -161,3 +161,9 @@ def _checked_signature(signer: Signer, message: bytes) -> bytes | SignerUnavaila
 
 def _unavailable(detail: str) -> OAuthError:
     return OAuthError(ErrorCode.TEMPORARILY_UNAVAILABLE, Refusal.TEMPORARILY_UNAVAILABLE, detail)
+
+
+def _payload(claims: Mapping[str, object]) -> bytes:
+    """As `to_payload`, in a tenth of the time, unless msgspec has written null, as it does for what is no number."""
+    payload = _encode(claims)
+    return to_payload(claims) if b"null" in payload else payload

@@ -77,6 +77,23 @@ async def test_a_key_in_memory_signs(algorithm: str) -> None:
     assert verify(token, published, type="at+jwt", algorithms=[algorithm]).claims == {"a": 1}
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+async def test_what_is_no_number_in_json_is_not_signed(number: float) -> None:
+    """Nor written as null, which a resource server could take for "no limit"."""
+    keys = Keys(generate_signing_key("ES256", created_at=NOW, activates_at=NOW))
+    signer = TokenSigner(keys)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        await signer.sign({"limits": [{"most": number}]}, type="at+jwt", key=signer.key("ES256", NOW))
+
+
+async def test_null_is_signed_as_it_is() -> None:
+    keys = Keys(generate_signing_key("ES256", created_at=NOW, activates_at=NOW))
+    signer, claims = TokenSigner(keys), {"a": None, "b": "null"}
+    token = await signer.sign(claims, type="at+jwt", key=signer.key("ES256", NOW))
+    published = parse_jwks(keys.keys.published(NOW))
+    assert verify(token, published, type="at+jwt", algorithms=["ES256"]).claims == claims
+
+
 async def test_a_key_in_memory_signs_at_once() -> None:
     """No thread, and no turn of the event loop: nothing else has run when the token is there."""
     ran: list[str] = []
