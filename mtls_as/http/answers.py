@@ -8,8 +8,6 @@ from msgspec import Struct
 from msgspec.json import Encoder
 
 _encode = Encoder().encode
-# JSON is never to be taken for anything else.
-_ALWAYS = {"X-Content-Type-Options": "nosniff"}
 
 
 class Answer(Struct, frozen=True, kw_only=True):  # made in a tenth of the time that a frozen dataclass takes
@@ -31,8 +29,7 @@ def json_answer(
 ) -> Answer:
     """An answer with a JSON body; every caller decides on caching in `headers`."""
     body = _to_json(document)
-    length = {"Content-Type": content_type, "Content-Length": str(len(body))}
-    return Answer(status=status, headers={**length, **_ALWAYS, **headers}, body=body)
+    return Answer(status=status, headers={**_about(body, content_type), **headers}, body=body)
 
 
 def _to_json(document: Mapping[str, object]) -> bytes:
@@ -46,8 +43,12 @@ def _to_json(document: Mapping[str, object]) -> bytes:
 def text_answer(text: str, *, content_type: str, headers: Mapping[str, str]) -> Answer:
     """An answer whose body is ASCII text; every caller decides on caching in `headers`."""
     body = text.encode("ascii")
-    length = {"Content-Type": content_type, "Content-Length": str(len(body))}
-    return Answer(status=200, headers={**length, **_ALWAYS, **headers}, body=body)
+    return Answer(status=200, headers={**_about(body, content_type), **headers}, body=body)
+
+
+def _about(body: bytes, content_type: str) -> dict[str, str]:
+    """The headers that every body has. It is never to be taken for anything else than it says."""
+    return {"Content-Type": content_type, "Content-Length": str(len(body)), "X-Content-Type-Options": "nosniff"}
 
 
 async def send_answer(answer: Answer, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:

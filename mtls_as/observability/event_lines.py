@@ -28,7 +28,7 @@ _Line: Final = msgspec.defstruct(
     "_Line", [("time", str), *((name, Any, None) for name in (*_TEXTS, "latency_seconds"))], omit_defaults=True
 )
 """A request as it is encoded: the encoder leaves out what is absent, and that costs less than to do so before."""
-_DELETE: Final = b"\x7f"  # the one control character of ASCII that JSON need not escape
+_DELETE: Final = 0x7F  # the one control character of ASCII that JSON need not escape
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -69,7 +69,7 @@ def _line(at: float, event: Event) -> bytes:
         encoded = b"\x80"  # a lone surrogate: as good as any other character beyond ASCII
     if not encoded.isascii():
         encoded = json.dumps(line).encode("ascii")  # slower, and the only one of the two that escapes those
-    return encoded.replace(_DELETE, b"\\u007f") if _DELETE in encoded else encoded
+    return encoded.replace(bytes([_DELETE]), b"\\u007f") if _DELETE in encoded else encoded
 
 
 def _time(at: float) -> str:

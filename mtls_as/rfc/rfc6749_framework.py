@@ -19,7 +19,16 @@ MAX_FORM_PARAMETERS: Final = 64
 # RFC 8707 §2 and RFC 8693 §2.1 let these two repeat; RFC 6749 §3.2 lets nothing else.
 _REPEATABLE: Final = frozenset({"resource", "audience"})
 _OMITTED: Final = (None,)
+_PERCENT, _PLUS = b"%+"
 _SCOPE_TOKEN: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+
+# Clients send the same form again and again. What is in these parameters is no secret of anybody: others hold
+# passwords, assertions, tokens, or whatever a client likes.
+_WITHOUT_SECRETS: Final = frozenset({"grant_type", "client_id", "scope", "resource", "audience"})
+_MAX_REMEMBERED_BYTES: Final = 1024
+_MAX_REMEMBERED: Final = 256
+_remembered: Final[dict[bytes, "Form"]] = {}
+"""By all their bytes: reading them again would tell nothing else."""
 
 
 class ErrorCode(StrEnum):
@@ -121,6 +130,24 @@ def parse_form(body: bytes) -> Form:
 
     Raises `OAuthError` `invalid_request` and nothing else (RFC 6749 §3.2, appendix B).
     """
+    if len(body) > _MAX_REMEMBERED_BYTES:
+        return _read_form(body)
+    form = _remembered.get(body)
+    if form is None:
+        form = _read_form(body)
+        if form.names <= _WITHOUT_SECRETS:
+            _remember(body, form)
+    return form
+
+
+def _remember(body: bytes, form: Form) -> None:
+    if len(_remembered) >= _MAX_REMEMBERED:
+        _remembered.clear()
+    _remembered[body] = form
+
+
+def _read_form(body: bytes) -> Form:
+    """Raises `OAuthError` as `parse_form`."""
     if len(body) > MAX_FORM_BYTES:
         raise _invalid_request(Refusal.REQUEST_TOO_LARGE, f"the form has {len(body)} bytes")
     if not body:
@@ -162,13 +189,13 @@ def _gather(pairs: Iterable[tuple[str, str, str]]) -> dict[str, tuple[str, ...]]
 
 def _pairs(body: bytes) -> list[tuple[str, str, str]]:
     """Names and values, with what stood between them."""
-    if b"%" in body or b"+" in body:
+    if _PERCENT in body or _PLUS in body:
         return [_decode_apart(pair) for pair in body.split(b"&")]
     return [pair.partition("=") for pair in _decode(body).split("&")]  # every octet stands for itself
 
 
 def _decode_apart(pair: bytes) -> tuple[str, str, str]:
-    if b"%" not in pair and b"+" not in pair:
+    if _PERCENT not in pair and _PLUS not in pair:
         return _decode(pair).partition("=")
     name, equals, value = pair.replace(b"+", b" ").partition(b"=")
     return _decode(unquote_to_bytes(name)), equals.decode("ascii"), _decode(unquote_to_bytes(value))

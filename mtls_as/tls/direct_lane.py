@@ -164,14 +164,7 @@ class DirectLane:
             self._stop_waiting()
         if self._endpoint is None:
             return
-        scope = {
-            **self._scope,
-            "method": head.method.decode("ascii"),
-            "path": head.target.decode("ascii"),
-            "raw_path": head.target,
-            "headers": head.headers,
-        }
-        answering = self._endpoint(scope, body)
+        answering = self._endpoint({**self._scope, **head.scope}, body)
         self._busy = True
         self._carrier.begin(self._run(answering, closes=head.closes or body is None))
 
@@ -195,9 +188,9 @@ class DirectLane:
 
 def _render(answer: DirectAnswer, *, closes: bool) -> bytes:
     """An answer on the wire (RFC 9112 §4); its headers have the length of its body."""
-    fields = "".join([f"{name}: {value}\r\n" for name, value in answer.headers.items()])
+    fields = "\r\n".join(map(": ".join, answer.headers.items()))
     end = "connection: close\r\n\r\n" if closes else "\r\n"
-    head = f"HTTP/1.1 {answer.status} \r\n{fields}date: {_date(int(time.time()))}\r\n{end}"
+    head = f"HTTP/1.1 {answer.status} \r\n{fields}\r\ndate: {_date(int(time.time()))}\r\n{end}"
     return head.encode("ascii") + answer.body
 
 

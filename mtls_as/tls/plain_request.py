@@ -6,7 +6,8 @@ never comes to a second one. `tests/tls/test_plain_request.py` compares the two.
 """
 
 import re
-from typing import Final, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 # RFC 9112 §3, §5: one space each, no query, no fold, no bare CR or LF, no space before a colon, at least one field. The
 # quantifiers are possessive, so that a head which does not match costs no second look.
@@ -40,8 +41,10 @@ class PlainHead(NamedTuple):
     method: bytes
     target: bytes
     """A path, with nothing decoded."""
-    headers: tuple[tuple[bytes, bytes], ...]
-    """Names in lower case, each once; values without the white space around them. Requests share it."""
+    scope: Mapping[str, Any]
+    """What ASGI says of it: names of headers in lower case, each once; values without the white space around them.
+    Requests share it.
+    """
     body_length: int
     closes: bool
     """The client wants the connection to end after the answer."""
@@ -62,7 +65,8 @@ def read_plain_head(data: bytes) -> PlainHead | None:
 
 
 def _remember(octets: bytes, head: PlainHead) -> None:
-    if len(octets) <= _MAX_REMEMBERED_BYTES and _WITHOUT_SECRETS.issuperset([name for name, _ in head.headers]):
+    names = [name for name, _ in head.scope["headers"]]
+    if len(octets) <= _MAX_REMEMBERED_BYTES and _WITHOUT_SECRETS.issuperset(names):
         if len(_remembered) >= _MAX_REMEMBERED:
             _remembered.clear()
         _remembered[octets] = head
@@ -82,4 +86,7 @@ def _read(octets: bytes) -> PlainHead | None:
     closes = _CONNECTION.get(connection if connection is None else connection.lower())
     if closes is None or not _LENGTH.fullmatch(length):
         return None
-    return PlainHead(method, target, headers, int(length), closes, len(octets))
+    scope = {
+        "method": method.decode("ascii"), "path": target.decode("ascii"), "raw_path": target, "headers": headers
+    }  # fmt: skip
+    return PlainHead(method, target, scope, int(length), closes, len(octets))

@@ -13,6 +13,7 @@ from mtls_as.rfc.rfc6749_framework import (
     MAX_FORM_BYTES,
     MAX_FORM_PARAMETERS,
     ErrorCode,
+    Form,
     OAuthError,
     format_scope,
     parse_form,
@@ -82,3 +83,55 @@ def test_descriptions_use_the_legal_alphabet(code: ErrorCode) -> None:
 
 def test_a_value_may_hold_separators_once_encoded() -> None:
     assert parse_form(f"a={quote_plus('x&y=z +')}".encode()).get("a") == "x&y=z +"
+
+
+@pytest.fixture
+def remembered(monkeypatch: pytest.MonkeyPatch) -> dict[bytes, Form]:
+    """The forms that are remembered: none yet."""
+    forms: dict[bytes, Form] = {}
+    monkeypatch.setattr("mtls_as.rfc.rfc6749_framework._remembered", forms)
+    return forms
+
+
+def test_a_form_that_comes_again_is_not_read_again(remembered: dict[bytes, Form]) -> None:
+    """It is known by all its octets."""
+    body = b"grant_type=client_credentials&client_id=c1&scope=a+b&resource=https%3A%2F%2Fa.example"
+    form = parse_form(body)
+    assert form.get("scope") == "a b"
+    assert parse_form(bytes(bytearray(body))) is form
+    assert parse_form(body.replace(b"c1", b"c2")).get("client_id") == "c2"
+    assert set(remembered) == {body, body.replace(b"c1", b"c2")}
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        *(b"client_secret=s", b"client_assertion=s", b"assertion=s", b"token=s", b"subject_token=s"),
+        *(b"authorization_details=[]", b"client_secret=", b"c=s", b"s", b"=s", b"client%5Fsecret=s", b"Client_id=s"),
+    ],
+    ids=ascii,
+)
+def test_a_form_that_may_hold_a_secret_is_not_remembered(remembered: dict[bytes, Form], member: bytes) -> None:
+    """Every parameter that is not known to hold none may."""
+    parse_form(b"client_id=c1&" + member)
+    parse_form(member + b"&client_id=c1")
+    assert not remembered
+
+
+def test_what_is_remembered_of_forms_is_bounded(remembered: dict[bytes, Form]) -> None:
+    """However many forms a client thinks of, and however long they are."""
+    for number in range(1000):
+        assert parse_form(b"client_id=%d" % number).get("client_id") == str(number)
+        assert 0 < len(remembered) <= 256
+    remembered.clear()
+    assert parse_form(b"client_id=" + b"x" * 1015).get("client_id") == "x" * 1015
+    assert not remembered
+
+
+@pytest.mark.parametrize("body", [b"client_id=a&client_id=a", b"scope=%00", b"scope=\xff"], ids=ascii)
+def test_a_form_that_is_refused_is_refused_again(remembered: dict[bytes, Form], body: bytes) -> None:
+    """Nothing is remembered of it."""
+    for _ in range(2):
+        with pytest.raises(OAuthError):
+            parse_form(body)
+    assert not remembered

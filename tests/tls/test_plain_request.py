@@ -94,7 +94,9 @@ def agree(data: bytes) -> bool:
     request = judge(data)
     assert request is not None
     assert (head.method, head.target, request.http_version) == (request.method, request.target, b"1.1")
-    assert list(head.headers) == list(request.headers)
+    assert list(head.scope["headers"]) == list(request.headers)
+    assert (head.scope["method"], head.scope["path"]) == (head.method.decode(), head.target.decode())
+    assert head.scope["raw_path"] == head.target
     assert read_plain_head(data) == head  # though it may be remembered by now
     assert data[: head.size].endswith(b"\r\n\r\n")
     connection = StrictConnection(h11.SERVER)
