@@ -13,13 +13,16 @@ class Goal:
     is_least: bool
     unit: str
     """Behind the figure, such as `times the peer`."""
+    remark: str = ""
+    """What the same is by another measure, which no goal is set for."""
 
     @property
     def is_reached(self) -> bool:
         return self.figure >= self.bound if self.is_least else self.figure <= self.bound
 
     def __str__(self) -> str:
-        return f"{self.figure:.3g} {self.unit}"
+        remark = f" ({self.remark})" if self.remark else ""
+        return f"{self.figure:.3g} {self.unit}{remark}"
 
     @property
     def wanted(self) -> str:
