@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from mtls_as.tls.transport import RECEIVED_AT_ONCE, Owner, Transport
+from mtls_as.tls.transport import RECEIVED_AT_ONCE, Owner, Sends, Transport
 
 _logger = logging.getLogger("mtls_as.tls")
 
@@ -21,7 +21,7 @@ _RETRY_SECONDS: Final = 1.0
 class Acceptor:
     """Gives each connection of a listening socket an owner, until it is closed."""
 
-    __slots__ = ("_bound", "_is_closed", "_loop", "_make_owner", "_memory")
+    __slots__ = ("_bound", "_is_closed", "_loop", "_make_owner", "_memory", "_sends")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, bound: socket.socket, make_owner: Callable[[], Owner]) -> None:
         """`bound` listens, and is closed here."""
@@ -30,6 +30,7 @@ class Acceptor:
         self._make_owner = make_owner
         self._is_closed = False
         self._memory = memoryview(bytearray(RECEIVED_AT_ONCE))
+        self._sends = Sends(loop)
         bound.setblocking(False)  # noqa: FBT003 - the library has it by position alone
         self._start()
 
@@ -69,7 +70,7 @@ class Acceptor:
                 _logger.warning("a connection was not accepted: %s", error.strerror)
             return False
         accepted.setblocking(False)  # noqa: FBT003 - the library has it by position alone
-        Transport(self._loop, accepted, peername, self._memory).open(self._make_owner())
+        Transport(self._loop, accepted, peername, self._memory, self._sends).open(self._make_owner())
         return True
 
     def _pause(self, error: OSError) -> None:

@@ -386,7 +386,7 @@ class TLSConnection:
         if self._tls is None or self._state in OVER:
             return
         if not last and not self._outbox.size and not self._writing_paused and len(answer) <= PIECE_BYTES:
-            self._send_encrypted(self._tls, answer)
+            self._send_encrypted(self._tls, answer, soon=True)
             self._set_idle(idle=True)
             return
         self._outbox.put(answer)
@@ -452,9 +452,15 @@ class TLSConnection:
         if not self._outbox.full and not self._writing_paused:
             self._wake_writers()
 
-    def _send_encrypted(self, tls: RecordLayer | PlainLayer, data: bytes, *, last: bool = False) -> None:
+    def _send_encrypted(
+        self, tls: RecordLayer | PlainLayer, data: bytes, *, last: bool = False, soon: bool = False
+    ) -> None:
         try:
-            self._transport.write(tls.encrypt(data, last=last))
+            records = tls.encrypt(data, last=last)
+            if soon:
+                self._transport.write_soon(records)
+            else:
+                self._transport.write(records)
         except SSL.Error as error:
             _logger.debug("%s: cannot encrypt: %s", self._peer, failure_reason(error))
             self._transport.abort()

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from mtls_as.tls.transport import Transport
+from mtls_as.tls.transport import Sends, Transport
 
 MIB = 1024 * 1024
 
@@ -60,7 +60,8 @@ class Pair:
             each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         self.owner = Owner()
         self.accepted = accepted
-        self.transport = Transport(asyncio.get_running_loop(), accepted, "the peer", memoryview(bytearray(64 * 1024)))
+        loop = asyncio.get_running_loop()
+        self.transport = Transport(loop, accepted, "the peer", memoryview(bytearray(64 * 1024)), Sends(loop))
 
     def open(self) -> None:
         self.transport.open(self.owner)
@@ -300,7 +301,8 @@ async def test_a_peer_that_resets_ends_the_connection_once() -> None:
             accepted, address = listening.accept()
             accepted.setblocking(False)
             owner = Owner()
-            transport = Transport(asyncio.get_running_loop(), accepted, address, memoryview(bytearray(1024)))
+            loop = asyncio.get_running_loop()
+            transport = Transport(loop, accepted, address, memoryview(bytearray(1024)), Sends(loop))
             transport.open(owner)
             reset(peer)
             if writes:
@@ -319,7 +321,8 @@ async def test_a_peer_that_resets_while_much_waits_ends_the_connection() -> None
         accepted, address = listening.accept()
     accepted.setblocking(False)
     owner = Owner()
-    transport = Transport(asyncio.get_running_loop(), accepted, address, memoryview(bytearray(1024)))
+    loop = asyncio.get_running_loop()
+    transport = Transport(loop, accepted, address, memoryview(bytearray(1024)), Sends(loop))
     transport.open(owner)
     transport.pause_reading()  # so that only sending can tell
     while "pause" not in owner.told:
