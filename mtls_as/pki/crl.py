@@ -84,6 +84,10 @@ class CRL:
             return f"it ended at {self.next_update.isoformat()}"
         return None
 
+    def turning_points(self, *, grace: timedelta) -> tuple[datetime, datetime]:
+        """When `shortcoming_at` changes its mind: from the first on the list speaks, and behind the second no more."""
+        return self.this_update - CLOCK_SKEW, self.next_update + grace
+
     def shortcoming_of_issuer(self, authority: Certificate) -> str | None:
         """Why the list is not by this CA, or None: the same subject, its key, and the right to sign lists."""
         if canonical_name(self.issuer) != canonical_name(authority.subject):

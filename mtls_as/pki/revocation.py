@@ -1,7 +1,8 @@
 """Revocation in trust domains: whether the certificates of a verified path still stand, at the time of each request.
 
-No verdict about it is cached: lists are looked up anew for each request, in memory, so that a new list counts at once,
-on open connections too. Nothing here fetches a URL that stands in a certificate.
+A new list counts at once, on open connections too: what lists say of a path is remembered until one comes, begins or
+ends, and no longer. What a responder says is looked up anew for each request, in memory. Nothing here fetches a URL
+that stands in a certificate.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from mtls_as.pki.accepted_paths import AcceptedPaths
@@ -29,8 +30,24 @@ from mtls_as.rfc.rfc5280_certificate import Certificate
 
 POLL_SECONDS: Final = 1.0
 MAX_FETCHES: Final = 8
+MAX_CHECKED: Final = 2048
+"""Paths of which it is remembered what the lists of a domain say of them."""
 
 _log = logging.getLogger(__name__)
+
+
+class _Checked(NamedTuple):
+    """What the lists said of a path, at what time, and while it holds."""
+
+    path: Sequence[Issued]
+    checks: tuple[RevocationCheck, ...]
+    version: int
+    since: datetime
+    until: datetime
+
+    def speaks_for(self, path: Sequence[Issued], version: int, at: datetime) -> bool:
+        """Whether the lists, of this version, still say the same."""
+        return self.path is path and self.version == version and self.since <= at < self.until
 
 
 class DomainRevocation:
@@ -55,6 +72,8 @@ class DomainRevocation:
         self.answers = OCSPAnswers(policy.responder, fetcher, clock=clock, grace=grace) if policy.responder else None
         self.paths = paths
         """Notes of the paths that requests came with, where revocation is to end tokens too."""
+        self._checked: dict[int, _Checked] = {}
+        """By the path's identity: a path that was verified is one object as long as its verdict is remembered."""
         self.is_loaded = False
         self.was_attempted = asyncio.Event()
         """Set once every URL was tried: before that, what is not known may be on its way."""
@@ -64,6 +83,20 @@ class DomainRevocation:
 
         A revoked certificate is refused whatever the policy says; one of which nothing is known, where it is `closed`.
         """
+        version = self.lists.version
+        known = self._checked.get(id(path))
+        if known is not None and known.speaks_for(path, version, at):
+            return known.checks
+        checks = self._check_all(path, at=at)
+        # Beside lists nobody may have a say, and nobody may want to hear of each request.
+        if self.answers is None and self.paths is None and version == self.lists.version:
+            if len(self._checked) >= MAX_CHECKED:
+                self._checked.clear()
+            self._checked[id(path)] = _Checked(path, checks, version, at, self.lists.steady_until(at))
+        return checks
+
+    def _check_all(self, path: Sequence[Issued], *, at: datetime) -> tuple[RevocationCheck, ...]:
+        """Raises `CertificateRefused`."""
         checks = tuple([self._check(issued, at=at) for issued in path])
         for check in checks:
             if check.status is RevocationStatus.REVOKED:
@@ -76,6 +109,11 @@ class DomainRevocation:
         if self.paths is not None and path:
             self.paths.accept(path, at=at)
         return checks
+
+    @property
+    def may_learn_more(self) -> bool:
+        """Whether there is anything that `bring` could wait for."""
+        return self.answers is not None or not self.was_attempted.is_set()
 
     @property
     def version(self) -> int:

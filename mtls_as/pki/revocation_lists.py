@@ -7,7 +7,7 @@ In memory alone; for one thread.
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from msgspec import Struct
@@ -21,6 +21,7 @@ from mtls_as.rfc.rfc5280_certificate import Certificate
 MAX_WAITING_LISTS: Final = 64
 MAX_WAITING_ENTRIES: Final = 1_000_000
 _MAX_TRIALS: Final = 4096
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,11 @@ class RevocationLists:
             if found is not None and not self._is_taken_back(serial_number, held.crl, deltas, at=at):
                 return Finding(found, held)
         return self._vouching(bases, at=at)
+
+    def steady_until(self, at: datetime) -> datetime:
+        """When the next list begins or ends: what `find` says then stays as it is now, unless `version` grows."""
+        points = [held.crl.turning_points(grace=self._grace) for held in self._proven.values()]
+        return min((point for pair in points for point in pair if point >= at), default=_NEVER)
 
     def is_revoked(self, identity: AuthorityId, serial_number: int) -> bool:
         """Whether a proven list of a CA names one of its certificates."""

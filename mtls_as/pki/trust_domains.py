@@ -137,7 +137,7 @@ class TrustDomains:
         A path that is not valid asks nobody anything. Raises `CertificateRefused`.
         """
         found, verdict = self._verify_path(presented, domain=domain, at=at)
-        if found.revocation is not None:
+        if found.revocation is not None and found.revocation.may_learn_more:
             await self._bring_revocation(found.revocation, verdict, at=at)
         return _trusted(presented, domain, found, verdict, at=at)
 

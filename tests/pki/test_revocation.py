@@ -1,23 +1,32 @@
 """Revocation in trust domains: what a verification says of it, and what outlives a reload."""
 
 import asyncio
+import contextlib
 import gc
 import random
 import time
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from cryptography import x509
+from hypothesis import given
+from hypothesis import strategies as st
 
+from mtls_as.pki.crl import CRL, parse_crl
 from mtls_as.pki.presented import present
 from mtls_as.pki.refused import CertificateRefused
-from mtls_as.pki.revocation import Revocation
+from mtls_as.pki.revocation import DomainRevocation, Revocation
 from mtls_as.pki.revocation_fetching import SourceUnavailable
-from mtls_as.pki.revocation_policy import RevocationPolicy, RevocationStatus
+from mtls_as.pki.revocation_lists import ListRefused
+from mtls_as.pki.revocation_policy import Issued, RevocationPolicy, RevocationStatus, issued_certificates
 from mtls_as.pki.trust_domains import TrustDomains, TrustDomainSettings, TrustedCertificate
 from mtls_as.rfc.refusal import Refusal
-from tests.authority import Authority, Identity
+from mtls_as.rfc.rfc5280_certificate import parse_certificate
+from tests.authority import HOUR, Authority, Identity
 from tests.ocsp_responder import appoint, forge_answer
 from tests.revocation_lists import forge_crl, issue_crl
 
@@ -207,3 +216,101 @@ async def test_reading_a_large_list_does_not_hold_up_the_requests(tmp_path: Path
             await asyncio.sleep(0.001)
             longest = max(longest, time.perf_counter() - started)
     assert longest < 0.5
+
+
+MINUTES = [-90, -61, -60, -30, -1, 0, 1, 5, 29, 30, 31, 60, 61, 90]
+"""Moments, in minutes from now, between, at and beside those at which the lists below begin and end."""
+
+
+def _lists() -> list[bytes]:
+    """Complete lists and deltas that revoke the client, or others, or take that back, for an hour each at most."""
+    now = datetime.now(UTC)
+    back = {CLIENT.certificate.serial_number: x509.ReasonFlags.remove_from_crl}
+    made = []
+    for number, (begins, ends) in enumerate([(-60, 30), (-60, 60), (-30, 30), (0, 60), (5, 30), (-90, -30)], start=1):
+        dates = {"this_update": now + timedelta(minutes=begins), "next_update": now + timedelta(minutes=ends)}
+        made.append(issue_crl(CA, [], number=number, **dates))
+        made.append(issue_crl(CA, [CLIENT], number=number, **dates))
+        made.append(issue_crl(CA, [CLIENT], number=number + 1, delta_of=number, **dates))
+        made.append(issue_crl(CA, [CLIENT], number=number + 1, delta_of=number, reasons=back, **dates))
+    return made
+
+
+LISTS = [parse_crl(data) for data in _lists()]
+
+
+def outcome(domain: DomainRevocation, path: Sequence[Issued], at: datetime) -> object:
+    try:
+        return domain.check(path, at=at)
+    except CertificateRefused as error:
+        return error.refusal, error.detail
+
+
+@given(
+    st.lists(st.sampled_from(MINUTES) | st.sampled_from(LISTS), max_size=24),
+    st.sampled_from([0.0, 1800.0]),
+    st.sampled_from(["closed", "open"]),
+)
+def test_what_is_remembered_of_a_path_is_what_its_lists_say(
+    steps: list[int | CRL], grace: float, fails: Literal["closed", "open"]
+) -> None:
+    """Whatever lists come, and whatever the time is, forwards and backwards: as for a path that is new each time."""
+    policy = RevocationPolicy(lists=("nowhere.crl",), grace=grace, fails=fails)
+    authority = parse_certificate(CA.der)
+    domain = Revocation(base=Path("/nowhere")).domain("default", policy, [authority])
+    assert domain is not None
+    path = issued_certificates([parse_certificate(CLIENT.der), authority])
+    now = LISTS[0].this_update + HOUR
+    for step in steps:
+        if isinstance(step, CRL):
+            with contextlib.suppress(ListRefused):
+                domain.lists.take("somewhere", step, at=now)
+        else:
+            at = now + timedelta(minutes=step)
+            assert outcome(domain, path, at) == outcome(domain, list(path), at) == outcome(domain, path, at)
+
+
+def test_a_list_that_comes_counts_for_a_path_that_was_checked(tmp_path: Path) -> None:
+    """At once, and whoever was good a moment ago is not any more."""
+    (tmp_path / "ca.crl").write_bytes(issue_crl(CA))
+    domains = load(tmp_path, RevocationPolicy(lists=("ca.crl",)))
+    (domain,) = domains.revocations
+    for _ in range(3):
+        assert verify(domains).revocation[0].status is RevocationStatus.GOOD
+    domain.lists.take("ca.crl", parse_crl(issue_crl(CA, [CLIENT], number=2)), at=datetime.now(UTC))
+    for _ in range(2):
+        with pytest.raises(CertificateRefused) as caught:
+            verify(domains)
+        assert caught.value.refusal is Refusal.CERTIFICATE_REVOKED
+
+
+def test_a_list_that_ends_counts_to_its_last_moment_and_no_longer(tmp_path: Path) -> None:
+    """Whether or not its path was checked at that very moment."""
+    (tmp_path / "ca.crl").write_bytes(data := issue_crl(CA))
+    domain = load(tmp_path, RevocationPolicy(lists=("ca.crl",))).revocations[0]
+    path = issued_certificates([parse_certificate(CLIENT.der), parse_certificate(CA.der)])
+    end = parse_crl(data).next_update
+    assert domain.check(path, at=end)[0].status is RevocationStatus.GOOD
+    with pytest.raises(CertificateRefused) as caught:
+        domain.check(path, at=end + timedelta(microseconds=1))
+    assert caught.value.refusal is Refusal.REVOCATION_UNKNOWN
+
+
+class WatchedPath(list[Issued]):
+    """A path that can be seen to be forgotten."""
+
+
+def test_what_is_remembered_of_paths_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many clients come."""
+    monkeypatch.setattr("mtls_as.pki.revocation.MAX_CHECKED", 4)
+    (tmp_path / "ca.crl").write_bytes(issue_crl(CA))
+    domains = load(tmp_path, RevocationPolicy(lists=("ca.crl",)))
+    (domain,) = domains.revocations
+    authority = parse_certificate(CA.der)
+    paths = [WatchedPath(issued_certificates([parse_certificate(CLIENT.der), authority])) for _ in range(10)]
+    alive = [weakref.ref(path) for path in paths]
+    for path in paths:
+        domain.check(path, at=datetime.now(UTC))
+    del paths, path
+    gc.collect()
+    assert sum(ref() is not None for ref in alive) <= 4
