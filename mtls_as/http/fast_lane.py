@@ -60,13 +60,15 @@ class FastLane:
             raise RequestTimeout from None
 
 
-async def _answer_directly(endpoint: HTTPEndpoint, scope: Mapping[str, Any], body: bytes | None) -> Answer:
+def _answer_directly(
+    endpoint: HTTPEndpoint, scope: Mapping[str, Any], body: bytes | None
+) -> Coroutine[Any, Any, Answer]:
     async def read() -> bytes:
         if body is None:
             raise RequestTimeout
         return body
 
-    return await endpoint(scope, read)
+    return endpoint(scope, read)
 
 
 async def _read_bounded(receive: Receive, limit: int) -> bytes:

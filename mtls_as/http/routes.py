@@ -1,6 +1,6 @@
 """Which path is answered by what: the table that the Quart applications and the fast lane both read."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -42,7 +42,7 @@ _CACHING: Final = {"Cache-Control": f"public, max-age={DOCUMENT_MAX_AGE_SECONDS}
 
 ReadBody = Callable[[], Awaitable[bytes]]
 """Reads the body of a request, bounded in size and time."""
-HTTPEndpoint = Callable[[Mapping[str, Any], ReadBody], Awaitable[Answer]]
+HTTPEndpoint = Callable[[Mapping[str, Any], ReadBody], Coroutine[Any, Any, Answer]]
 """Answers a request from its ASGI scope and a way to read its body."""
 
 
@@ -84,7 +84,7 @@ def mtls_routes(endpoints: Endpoints, certificate: CertificateSource) -> tuple[R
     prefix = _path(endpoints.metadata.mtls_url)
 
     def route(
-        operation: Operation, answer: Callable[..., Awaitable[Answer]], endpoint: object, *, hot: bool = False
+        operation: Operation, answer: Callable[..., Coroutine[Any, Any, Answer]], endpoint: object, *, hot: bool = False
     ) -> Route:
         answered = partial(
             answer, endpoint=endpoint, certificate=certificate, clock=endpoints.clock, emit=endpoints.emit

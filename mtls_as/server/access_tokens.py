@@ -4,10 +4,10 @@ That is a JWT signed with the active key, or an opaque token whose claims the se
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -140,11 +140,11 @@ class AccessTokenIssuer:
             return None
         return self.signer.key(self.resource_algorithms.get(resource, self.algorithm), at)
 
-    async def _write(self, claims: Mapping[str, object], key: SigningKey | None) -> str:
+    def _write(self, claims: Mapping[str, object], key: SigningKey | None) -> Coroutine[Any, Any, str]:
         """The token with these claims, signed with the key, or else opaque. Raises `OAuthError`."""
         if key is None:
-            return await self.opaque_tokens.write(claims)
-        return await self.signer.sign(claims, type=ACCESS_TOKEN_TYPE, key=key)
+            return self.opaque_tokens.write(claims)
+        return self.signer.sign(claims, type=ACCESS_TOKEN_TYPE, key=key)
 
 
 def new_token_id() -> str:

@@ -1,7 +1,7 @@
 """From an operator's request to an operation of the administration, and back: one way for all of them."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -47,7 +47,7 @@ class AdminAPI:
     clock: Clock
     emit: EventSink
 
-    def endpoint(self, route: AdminRoute, operation: Operation) -> Callable[..., Awaitable[Answer]]:
+    def endpoint(self, route: AdminRoute, operation: Operation) -> Callable[..., Coroutine[Any, Any, Answer]]:
         """What answers requests to an operation. Raises `KeyError` for one that nothing does."""
         return partial(_answer, api=self, route=route, operation=operation, handle=self.handlers[route])
 

@@ -63,6 +63,8 @@ def name_in(form: Form, credential: Credential | None) -> str:
     not verified yet. Raises `OAuthError`: `invalid_request` without a name, or with two; `invalid_client` for an
     assertion that cannot be read.
     """
+    if credential is None:
+        return form.require("client_id")
     named = form.get("client_id")
     match credential:
         case PresentedSecret(client_id=str(client_id)):
