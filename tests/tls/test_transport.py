@@ -53,7 +53,7 @@ class Owner:
 class Pair:
     """An owner with its transport, and the peer's socket, which blocks nobody."""
 
-    def __init__(self) -> None:
+    def __init__(self, sends: Sends | None = None) -> None:
         accepted, self.peer = socket.socketpair()
         for each in (accepted, self.peer):
             each.setblocking(False)
@@ -61,10 +61,19 @@ class Pair:
         self.owner = Owner()
         self.accepted = accepted
         loop = asyncio.get_running_loop()
-        self.transport = Transport(loop, accepted, "the peer", memoryview(bytearray(64 * 1024)), Sends(loop))
+        memory = memoryview(bytearray(64 * 1024))
+        self.transport = Transport(loop, accepted, "the peer", memory, sends or Sends(loop))
 
     def open(self) -> None:
         self.transport.open(self.owner)
+
+    @property
+    def arrived(self) -> bytes:
+        """What the peer can receive now."""
+        try:
+            return self.peer.recv(MIB)
+        except BlockingIOError:
+            return b""
 
     async def take(self, size: int) -> bytes:
         """So many bytes, or all until the end."""
@@ -372,3 +381,90 @@ async def test_a_connection_that_is_over_keeps_nothing_alive(pair: Pair) -> None
         assert known() is None
     finally:
         gc.enable()
+
+
+@pytest.fixture
+def under_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every write comes close behind another, however slow this machine is."""
+    monkeypatch.setattr("mtls_as.tls.transport._CLOSE_SECONDS", 60)
+
+
+async def test_what_is_alone_is_sent_at_once(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing came shortly before."""
+    monkeypatch.setattr("mtls_as.tls.transport._CLOSE_SECONDS", 0)
+    pair.open()
+    for _ in range(2):
+        pair.transport.write_soon(b"answer")
+        assert pair.arrived == b"answer"
+
+
+@pytest.mark.usefixtures("under_load")
+async def test_what_follows_closely_is_sent_at_the_end_of_the_turn(pair: Pair) -> None:
+    pair.open()
+    for _ in range(3):
+        pair.transport.write_soon(b"first, ")
+        assert pair.arrived in {b"", b"first, "}  # at once, if it is the first of all
+        pair.transport.write_soon(b"second, ")
+        pair.transport.write(b"third")
+        assert pair.arrived.endswith(b"second, third")
+        pair.transport.write_soon(b"fourth")
+        assert pair.arrived == b""
+        await asyncio.sleep(0)
+        assert pair.arrived == b"fourth"
+
+
+@pytest.mark.usefixtures("under_load")
+async def test_the_first_wait_for_no_more_than_a_few_others() -> None:
+    """However many connections have something to send in one turn."""
+    sends = Sends(asyncio.get_running_loop())
+    pairs = [Pair(sends) for _ in range(30)]
+    for pair in pairs:
+        pair.open()
+        pair.transport.write_soon(b"a")
+    sent = [pair.arrived for pair in pairs]
+    assert sent[:17] == [b"a"] * 17
+    assert sent[-1] == b""
+    await asyncio.sleep(0)
+    assert [first + pair.arrived for first, pair in zip(sent, pairs, strict=True)] == [b"a"] * 30
+    for pair in pairs:
+        pair.transport.close()
+        pair.peer.close()
+        await pair.lost()
+
+
+@pytest.mark.usefixtures("under_load")
+@pytest.mark.parametrize("end", ["close", "write_eof", "abort"])
+async def test_nothing_that_was_written_for_later_is_lost_at_the_end(pair: Pair, end: str) -> None:
+    """An answer that was made reaches the client."""
+    pair.open()
+    pair.transport.write_soon(b"one, ")
+    pair.transport.write_soon(b"two")
+    getattr(pair.transport, end)()
+    assert await pair.take(100) == b"one, two"
+
+
+@pytest.mark.usefixtures("under_load")
+@pytest.mark.parametrize("end", ["close", "write_eof", "abort", None])
+async def test_a_peer_that_is_gone_before_the_end_of_the_turn(
+    pair: Pair, errors: list[object], end: str | None
+) -> None:
+    pair.open()
+    pair.transport.write_soon(b"one, ")
+    pair.transport.write_soon(b"two")
+    reset(pair.peer)
+    if end is not None:
+        getattr(pair.transport, end)()
+    await pair.lost()
+    assert pair.owner.told == ["made", "lost"]
+    assert not errors
+
+
+@pytest.mark.usefixtures("under_load")
+async def test_much_that_is_written_for_later_is_sent_in_order(pair: Pair) -> None:
+    """More than the kernel takes, and more behind it."""
+    pair.open()
+    parts = [bytes([number]) * 100_000 for number in range(20)]
+    for part in parts:
+        pair.transport.write_soon(part)
+    assert await pair.take(2_000_000) == b"".join(parts)
+    assert pair.owner.told == ["made", "pause", "resume"]
