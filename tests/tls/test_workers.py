@@ -59,6 +59,12 @@ class Program:
         """Which workers answer, of those that two dozen connections reach."""
         return {pid for pid in (self.try_ask() for _ in range(24)) if pid}
 
+    def all_workers(self, number: int) -> set[int]:
+        """So many workers, which have all answered by now. A busy one may answer none of two dozen connections."""
+        found: set[int] = set()
+        until(lambda: len(found) >= number or found.update(self.workers()))
+        return found
+
     def serial(self) -> int:
         """Of the certificate that a new connection is shown."""
         pem = ssl.get_server_certificate(("127.0.0.1", self.port), timeout=10)
@@ -112,8 +118,7 @@ def test_stops_gracefully(tmp_path: Path, number: signal.Signals, workers: int) 
 def test_workers_share_the_socket_and_are_replaced(tmp_path: Path) -> None:
     """Both answer; one that dies is replaced while the other goes on; SIGKILL is such a death."""
     with running(tmp_path, 2) as program:
-        until(lambda: len(program.workers()) == 2)
-        victim, survivor = sorted(program.workers())
+        victim, survivor = sorted(program.all_workers(2))
         os.kill(victim, signal.SIGKILL)
         assert program.try_ask() in {survivor, None}
         until(lambda: len(program.workers() - {victim}) == 2)
@@ -125,9 +130,9 @@ def test_workers_share_the_socket_and_are_replaced(tmp_path: Path) -> None:
 def test_a_crash_loop_is_slowed_down(tmp_path: Path) -> None:
     """The delay doubles with each early death, so that a broken installation does not spin."""
     with running(tmp_path, 2) as program:
-        until(lambda: len(program.workers()) == 2)
+        started = program.all_workers(2)
         (tmp_path / "broken").touch()
-        for pid in program.workers():
+        for pid in started:
             os.kill(pid, signal.SIGKILL)
         until(lambda: program.log.read_text().count("replaced in 1.0 s") == 2)
         (tmp_path / "broken").unlink()
@@ -141,8 +146,8 @@ def test_a_crash_loop_is_slowed_down(tmp_path: Path) -> None:
 def test_sighup_reloads_the_certificate_everywhere(tmp_path: Path, workers: int) -> None:
     """New connections see the new certificate; an old one goes on; a broken file changes nothing, loudly."""
     with running(tmp_path, workers) as program:
-        until(lambda: len(program.workers()) == workers)
-        before = program.workers()
+        before = program.all_workers(workers)
+        assert len(before) == workers
         old = program.serial()
         standing = program.connect()
         standing.request("GET", "/")
