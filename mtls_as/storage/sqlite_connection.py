@@ -4,6 +4,7 @@ aiosqlite by itself goes there to make a cursor, to execute, to fetch and to clo
 than most statements, above all while requests keep the interpreter busy; and SQLAlchemy wants all rows at once anyway.
 """
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Self
@@ -23,6 +24,10 @@ class SQLiteConnection(aiosqlite.Connection):
     def cursor(self) -> "_Cursor":  # type: ignore[override] # what SQLAlchemy wants, which does not wait for it
         """For one statement."""
         return _Cursor(self)
+
+    def stop(self) -> asyncio.Future[None] | None:
+        """Have the thread end, once: whoever waited for a thread that has ended already would wait for ever."""
+        return super().stop() if self._running else None
 
     async def run(self, work: Callable[[sqlite3.Cursor], object]) -> None:
         """Have the thread do something with a cursor."""

@@ -58,6 +58,16 @@ async def test_a_statement_changes_threads_once(url: str, monkeypatch: pytest.Mo
     assert (rows, trips) == ([(1, "a"), (2, "b")], 1)
 
 
+async def test_who_closes_a_connection_that_is_stopped_meanwhile_does_not_wait_for_ever() -> None:
+    """As SQLAlchemy does with one whose request was given up twice."""
+    connection = await SQLiteConnection(lambda: sqlite3.connect(":memory:", check_same_thread=False))
+    closing = asyncio.create_task(connection.close())
+    await asyncio.sleep(0)
+    connection.stop()
+    connection.stop()
+    await asyncio.wait_for(closing, 5)
+
+
 def test_the_file_belongs_to_its_owner_alone(tmp_path: Path) -> None:
     """Whatever the umask is."""
     before = os.umask(0)
