@@ -62,10 +62,12 @@ def serving(workplace: Workplace) -> Iterator[tuple[subprocess.Popen[bytes], Pat
     """The exchange without --check, in a process group of its own, once it keeps serving."""
     log = workplace.folder / "exchange.log"
     command = [*EXCHANGE, "--config", str(workplace.config)]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background of a shell ignore it
     with log.open("wb") as stream:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True
         )
+    signal.signal(signal.SIGINT, before)
     try:
         for _ in range(int(SECONDS * 10)):
             if "keep serving" in log.read_text():
