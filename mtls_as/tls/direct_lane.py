@@ -188,9 +188,9 @@ class DirectLane:
 
 def _render(answer: DirectAnswer, *, closes: bool) -> bytes:
     """An answer on the wire (RFC 9112 §4); its headers have the length of its body."""
-    fields = "\r\n".join(map(": ".join, answer.headers.items()))
+    fields = "\r\n".join([*map(": ".join, answer.headers.items()), f"date: {_date(int(time.time()))}"])
     end = "connection: close\r\n\r\n" if closes else "\r\n"
-    head = f"HTTP/1.1 {answer.status} \r\n{fields}\r\ndate: {_date(int(time.time()))}\r\n{end}"
+    head = f"HTTP/1.1 {answer.status} \r\n{fields}\r\n{end}"
     return head.encode("ascii") + answer.body
 
 

@@ -19,7 +19,7 @@ _LOW_WATER: Final = 16 * 1024
 """When as few are left, it may go on."""
 _SENT_TOGETHER: Final = 8
 """So many, and the first of them waits no longer for the others."""
-_CLOSE_SECONDS: Final = 0.001
+_GATHERED_WITHIN_SECONDS: Final = 0.001
 """Writes that follow each other as fast as this are worth gathering: one that comes alone would only wait a turn."""
 
 
@@ -68,7 +68,7 @@ class Sends:
     def follow_closely(self) -> bool:
         """Whether one that comes now comes close behind another."""
         now = self._loop.time()
-        is_close, self._last = now - self._last < _CLOSE_SECONDS, now
+        is_close, self._last = now - self._last < _GATHERED_WITHIN_SECONDS, now
         return is_close
 
     def add(self, transport: "Transport") -> None:

@@ -5,12 +5,13 @@ import contextlib
 import itertools
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 from OpenSSL import SSL
 
 from mtls_as.tls import Timeouts
-from tests.tls.apps import Both
+from tests.tls.apps import Both, Told
 from tests.tls.peers import PATIENT, QUICK, Client, MemoryClient, client_context, serving, until
 from tests.tls.test_smuggling import BROKEN_CHUNKS, POST, REFUSED, SMUGGLED
 
@@ -90,6 +91,29 @@ async def test_an_answer_is_the_same_to_the_byte(tmp_path: Path, lane: str) -> N
     assert answer.headers == {"content-type": "application/json", "content-length": str(len(answer.body))}
     assert answer.json() == {"body": "hello"}
     assert app.lanes == [lane]
+
+
+class Bare(Both):
+    """Answers without a field of its own."""
+
+    async def _answer(self, scope: Any, body: bytes) -> Told:
+        return Told(status=204, headers={}, body=b"")
+
+
+async def test_an_answer_without_fields_has_one_end(tmp_path: Path) -> None:
+    """An empty line ends the head, and what stands behind it would be another answer's."""
+    app = Bare()
+    async with serving(app, tmp_path, direct=app) as server:
+        connection = await server.connect()
+        await connection.send(GET + GET)
+        received, _ = await everything(connection)
+        await connection.close()
+    first, second, rest = received.split(b"\r\n\r\n")
+    for head in (first, second):
+        status, date = head.split(b"\r\n")
+        assert status.startswith(b"HTTP/1.1 204")
+        assert date.startswith(b"date: ")
+    assert rest == b""
 
 
 async def test_lanes_alternate_on_one_connection(tmp_path: Path) -> None:

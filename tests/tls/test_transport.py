@@ -386,12 +386,12 @@ async def test_a_connection_that_is_over_keeps_nothing_alive(pair: Pair) -> None
 @pytest.fixture
 def under_load(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every write comes close behind another, however slow this machine is."""
-    monkeypatch.setattr("mtls_as.tls.transport._CLOSE_SECONDS", 60)
+    monkeypatch.setattr("mtls_as.tls.transport._GATHERED_WITHIN_SECONDS", 60)
 
 
 async def test_what_is_alone_is_sent_at_once(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing came shortly before."""
-    monkeypatch.setattr("mtls_as.tls.transport._CLOSE_SECONDS", 0)
+    monkeypatch.setattr("mtls_as.tls.transport._GATHERED_WITHIN_SECONDS", 0)
     pair.open()
     for _ in range(2):
         pair.transport.write_soon(b"answer")
